@@ -1,0 +1,18 @@
+"""The Recurrent Attention Model for Keras 3."""
+
+from keras_ram import datasets, reinforce
+from keras_ram.glimpse_net import GlimpseNet
+from keras_ram.glimpse_sensor import GlimpseSensor
+from keras_ram.location_sampler import LocationSampler
+from keras_ram.ram import RAM
+from keras_ram.visualization import plot_glimpses
+
+__all__ = [
+    "GlimpseNet",
+    "GlimpseSensor",
+    "LocationSampler",
+    "RAM",
+    "datasets",
+    "plot_glimpses",
+    "reinforce",
+]

@@ -1,0 +1,119 @@
+"""Merges what a glimpse shows with where it was taken."""
+
+import keras
+from keras import ops
+
+from keras_ram.validation import check_integer
+
+
+@keras.saving.register_keras_serializable("keras_ram")
+class GlimpseNet(keras.layers.Layer):
+    """Merges patches ("what") and their location ("where") into one vector.
+
+    `glimpse = relu(dense(what) + dense(where))`, where `what` is a rectified
+    dense embedding of the flattened patches and `where` one of the location.
+    With `filters`, a stack of convolutions looks at the patches first.
+
+    Args:
+        units: Int, size of the glimpse vector.
+        what_units: Int, size of the embedding of the patches.
+        where_units: Int, size of the embedding of the location.
+        filters: `None`, or a sequence of ints. One block for each: a 3x3
+            convolution with that many filters, relu, and 2x2 max pooling. The
+            patches of all scales enter as channels.
+
+    Call arguments:
+        patches: Tensor of shape `(batch, scales, size, size, channels)`, as
+            `GlimpseSensor` returns it.
+        locations: Tensor of shape `(batch, 2)`, in [-1, 1].
+
+    Returns:
+        Tensor of shape `(batch, units)`.
+
+    Raises:
+        ValueError: If a size is not a positive integer, or if a shape does
+            not fit.
+
+    Gradients reach all weights and both inputs.
+
+    Example:
+
+    >>> net = keras_ram.GlimpseNet(units=32, filters=(8, 16))
+    >>> tuple(net(np.ones((5, 3, 8, 8, 1)), np.zeros((5, 2))).shape)
+    (5, 32)
+
+    Reference:
+
+    - [Mnih et al., 2014](https://arxiv.org/abs/1406.6247), section 4,
+      "Glimpse network". The convolutions are ours.
+    """
+
+    def __init__(
+        self, units=256, what_units=128, where_units=128, filters=None, **kwargs
+    ):
+        super().__init__(**kwargs)
+        filters = () if filters is None else tuple(filters)
+        check_integer("units", units)
+        check_integer("what_units", what_units)
+        check_integer("where_units", where_units)
+        for size in filters:
+            check_integer("filters", size)
+        self.units = units
+        self.what_units = what_units
+        self.where_units = where_units
+        self.filters = filters
+        options = {"dtype": self.dtype_policy}
+        self.convolutions = [
+            keras.layers.Conv2D(n, 3, padding="same", activation="relu", **options)
+            for n in filters
+        ]
+        self.pooling = keras.layers.MaxPooling2D(padding="same", **options)
+        self.flatten = keras.layers.Flatten(**options)
+        self.what = keras.layers.Dense(what_units, activation="relu", **options)
+        self.where = keras.layers.Dense(where_units, activation="relu", **options)
+        self.what_to_glimpse = keras.layers.Dense(units, **options)
+        # One bias is enough for the sum.
+        self.where_to_glimpse = keras.layers.Dense(units, use_bias=False, **options)
+
+    def build(self, patches_shape, locations_shape):
+        if len(patches_shape) != 5 or None in patches_shape[1:]:
+            raise ValueError(
+                "`patches` must have shape (batch, scales, size, size, channels), "
+                "known but for the batch. "
+                f"Received: patches.shape={tuple(patches_shape)}"
+            )
+        _, scales, height, width, channels = patches_shape
+        shape = (None, height, width, scales * channels)
+        for convolution in self.convolutions:
+            convolution.build(shape)
+            shape = self.pooling.compute_output_shape(
+                convolution.compute_output_shape(shape)
+            )
+        self.what.build(self.flatten.compute_output_shape(shape))
+        self.where.build(locations_shape)
+        self.what_to_glimpse.build((None, self.what_units))
+        self.where_to_glimpse.build((None, self.where_units))
+
+    def call(self, patches, locations):
+        features = patches  # (B, k, w, w, C)
+        if self.convolutions:
+            _, scales, height, width, channels = patches.shape
+            features = ops.transpose(features, (0, 2, 3, 1, 4))
+            features = ops.reshape(features, (-1, height, width, scales * channels))
+            for convolution in self.convolutions:
+                features = self.pooling(convolution(features))
+        what = self.what_to_glimpse(self.what(self.flatten(features)))
+        where = self.where_to_glimpse(self.where(locations))
+        return ops.relu(what + where)
+
+    def compute_output_shape(self, patches_shape, locations_shape):
+        return (patches_shape[0], self.units)
+
+    def get_config(self):
+        config = {
+            "units": self.units,
+            "what_units": self.what_units,
+            "where_units": self.where_units,
+            "filters": self.filters or None,
+        }
+        return {**super().get_config(), **config}

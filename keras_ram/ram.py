@@ -1,0 +1,243 @@
+"""The Recurrent Attention Model: the parts, and how they see an image together."""
+
+import functools
+
+import keras
+from keras import ops
+
+from keras_ram.glimpse_net import GlimpseNet
+from keras_ram.glimpse_sensor import GlimpseSensor
+from keras_ram.location_sampler import LocationSampler
+from keras_ram.trainers import Trainer
+from keras_ram.validation import check_integer, check_positive
+
+CORES = {
+    "rnn": functools.partial(keras.layers.SimpleRNNCell, activation="relu"),
+    "lstm": keras.layers.LSTMCell,
+    "gru": keras.layers.GRUCell,
+}
+
+
+@keras.saving.register_keras_serializable("keras_ram")
+class RAM(Trainer):
+    """The Recurrent Attention Model, a classifier that looks through glimpses.
+
+    At each of `num_glimpses` steps the model sees only patches of the image
+    around a location. A recurrent core remembers what was seen, and decides
+    where to look next. After the last glimpse it guesses the class. Neither
+    the number of weights nor the number of glimpses depends on the size of the
+    image, and one model takes images of any size.
+
+    The constructor holds the architecture, `compile` the learning rule.
+
+    Args:
+        num_classes: Int, at least 2.
+        num_glimpses: Int, at least 1. The first is taken at the initial
+            location; the model decides on the others.
+        patch_size: Int. Cells along a side of a patch. See `GlimpseSensor`.
+        scales: Positive numbers, the resolutions. See `GlimpseSensor`.
+        core: `"rnn"` (rectified units, as in the paper), `"lstm"`, `"gru"`, or
+            any Keras RNN cell.
+        core_units: Int, size of the hidden state of a core given by name.
+        glimpse_units, what_units, where_units, filters: See `GlimpseNet`;
+            `filters` adds convolutions.
+        location_units: `None`, or the size of a hidden layer in the location
+            network. See `LocationSampler`.
+        location_stddev: Float, positive. Standard deviation of the sampled
+            locations, where the image is 2 wide.
+        initial_location: `"random"` or `"center"`: where the first glimpse of
+            a training image is taken. At inference it is the centre.
+        seed: Int, for all that the model draws.
+        **kwargs: `name`, `dtype`.
+
+    Call arguments:
+        images: Tensor of shape `(batch, height, width, channels)`: floats in
+            [0, 1], or integers in [0, 255], which the model scales.
+        training: Bool. If true, locations are sampled; if false, they are the
+            means of the policy, and nothing is random.
+        return_rollout: Bool. Return all that `rollout` returns.
+
+    Returns:
+        Logits of the last guess, float32, of shape `(batch, num_classes)`.
+
+    Raises:
+        ValueError: If an argument is out of its range, or images do not fit.
+
+    Example:
+
+    >>> model = keras_ram.RAM(num_classes=10, num_glimpses=3, seed=1)
+    >>> tuple(model(np.zeros((2, 28, 28, 1))).shape)
+    (2, 10)
+    >>> tuple(model.rollout(np.zeros((1, 60, 40, 1)))["locations"].shape)
+    (1, 3, 2)
+
+    Reference:
+
+    - [Mnih et al., 2014](https://arxiv.org/abs/1406.6247)
+    """
+
+    def __init__(
+        self,
+        num_classes,
+        num_glimpses=6,
+        patch_size=8,
+        scales=(1,),
+        core="rnn",
+        core_units=256,
+        glimpse_units=256,
+        what_units=128,
+        where_units=128,
+        filters=None,
+        location_units=None,
+        location_stddev=0.15,
+        initial_location="random",
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        check_integer("num_classes", num_classes, least=2)
+        check_integer("num_glimpses", num_glimpses)
+        check_positive("location_stddev", location_stddev)
+        self.num_classes = num_classes
+        self.num_glimpses = num_glimpses
+        policy = self.dtype_policy
+        self.glimpse_sensor = GlimpseSensor(patch_size, scales, dtype=policy)
+        self.glimpse_net = GlimpseNet(
+            glimpse_units, what_units, where_units, filters, dtype=policy
+        )
+        self.core = _make_core(core, core_units, policy)
+        self.location_sampler = LocationSampler(
+            location_stddev, location_units, initial_location, seed
+        )
+        # Probabilities and rewards need float32 under half precision as well.
+        self.classifier = keras.layers.Dense(num_classes, dtype="float32")
+        self.baseline = keras.layers.Dense(1, dtype="float32")
+        self.input_spec = keras.layers.InputSpec(ndim=4)
+
+    def build(self, input_shape):
+        if input_shape[-1] is None:
+            raise ValueError(
+                "The number of channels must be known. "
+                f"Received: input_shape={tuple(input_shape)}"
+            )
+        self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: input_shape[-1]})
+        locations_shape = (None, 2)
+        self.glimpse_sensor.build(input_shape, locations_shape)
+        self.glimpse_net.build(
+            self.glimpse_sensor.compute_output_shape(input_shape, locations_shape),
+            locations_shape,
+        )
+        self.core.build((None, self.glimpse_net.units))
+        output_size = getattr(self.core, "output_size", None)
+        hidden_shape = (
+            None,
+            output_size or keras.tree.flatten(self.core.state_size)[0],
+        )
+        for head in (self.location_sampler, self.classifier, self.baseline):
+            head.build(hidden_shape)
+        super().build(input_shape)
+
+    def call(self, images, training=False, return_rollout=False):
+        if not keras.backend.is_float_dtype(
+            keras.backend.standardize_dtype(images.dtype)
+        ):
+            images = ops.cast(images, self.compute_dtype) / 255
+        batch_size = ops.shape(images)[0]
+        location = self.location_sampler.first(batch_size, training)  # (B, 2)
+        states = keras.layers.RNN(self.core).get_initial_state(batch_size)
+        _reset_dropout_masks(self.core)
+        locations, log_probs, hidden_states = [], [], []
+        for step in range(self.num_glimpses):
+            patches = self.glimpse_sensor(images, location)  # (B, k, w, w, C)
+            glimpse = self.glimpse_net(patches, location)  # (B, G)
+            hidden_state, states = self.core(glimpse, states)  # (B, h)
+            locations.append(location)
+            hidden_states.append(hidden_state)
+            if step < self.num_glimpses - 1:
+                if self.learning == "hybrid":
+                    # The reward trains the location network alone.
+                    hidden_state = ops.stop_gradient(hidden_state)
+                look = self.location_sampler(hidden_state, training=training)
+                location = look["location"]
+                log_probs.append(look["log_prob"])
+        if not return_rollout:
+            return self.classifier(hidden_state)  # (B, K)
+        hidden_states = ops.stack(hidden_states, axis=1)  # (B, T, h)
+        return {
+            "locations": ops.stack(locations, axis=1),
+            "location_log_probs": (
+                ops.stack(log_probs, axis=1)
+                if log_probs
+                else ops.zeros((batch_size, 0), dtype="float32")
+            ),
+            "logits": self.classifier(hidden_states),
+            # The error of the baseline is not the hidden state's to reduce.
+            "baselines": self.baseline(ops.stop_gradient(hidden_states))[..., 0],
+        }
+
+    def rollout(self, images, training=False):
+        """Looks at images, and tells everything about it.
+
+        Args:
+            images: As for calling the model, `(batch, height, width,
+                channels)`.
+            training: Bool. If true, locations are sampled.
+
+        Returns:
+            A dict of float32 tensors, where T is `num_glimpses`:
+
+            - `"locations"`: `(batch, T, 2)`, `(x, y)` in [-1, 1].
+            - `"location_log_probs"`: `(batch, T - 1)`, of the locations that
+              the policy chose: all but the first.
+            - `"logits"`: `(batch, T, num_classes)`, the guess after each
+              glimpse.
+            - `"baselines"`: `(batch, T)`, the reward expected after each
+              glimpse.
+        """
+        return self(images, training=training, return_rollout=True)
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], self.num_classes)
+
+    def get_config(self):
+        sensor, net = self.glimpse_sensor, self.glimpse_net
+        sampler = self.location_sampler
+        config = {
+            "num_classes": self.num_classes,
+            "num_glimpses": self.num_glimpses,
+            "patch_size": sensor.patch_size,
+            "scales": sensor.scales,
+            "core": keras.saving.serialize_keras_object(self.core),
+            "glimpse_units": net.units,
+            "what_units": net.what_units,
+            "where_units": net.where_units,
+            "filters": net.filters,
+            "location_units": sampler.hidden_units,
+            "location_stddev": sampler.stddev,
+            "initial_location": sampler.initial_location,
+            "seed": sampler.seed,
+        }
+        return {**super().get_config(), **config}
+
+
+def _make_core(core, units, policy):
+    if isinstance(core, dict):
+        core = keras.saving.deserialize_keras_object(core)
+    if isinstance(core, str) and core in CORES:
+        check_integer("core_units", units)
+        return CORES[core](units, dtype=policy)
+    if isinstance(core, keras.layers.Layer) and hasattr(core, "state_size"):
+        return core
+    raise ValueError(
+        f"`core` must be one of {', '.join(map(repr, CORES))}, or a Keras RNN cell, "
+        "which is a layer with a `state_size`, such as `keras.layers.LSTMCell(256)`. "
+        f"Received: core={core!r}"
+    )
+
+
+def _reset_dropout_masks(core):
+    """A mask holds for one rollout. `keras.layers.RNN` does the same."""
+    for cell in (core, *getattr(core, "cells", ())):
+        if hasattr(cell, "reset_dropout_mask"):
+            cell.reset_dropout_mask()
+            cell.reset_recurrent_dropout_mask()

@@ -1,0 +1,241 @@
+"""Rewards, baselines and losses of REINFORCE, as pure functions on tensors.
+
+An episode is one rollout on one image. Its `decisions` are the locations that
+the policy chose and, under the pure rule, the label. Functions return one
+value for each episode, so that the caller can weigh the images.
+
+References:
+
+- [Mnih et al., 2014](https://arxiv.org/abs/1406.6247), section 3.2
+- Williams, "Simple statistical gradient-following algorithms for connectionist
+  reinforcement learning", 1992
+"""
+
+from keras import ops
+
+
+def accuracy_reward(labels, guesses):
+    """1 for a right guess, 0 for a wrong one. Carries no gradient.
+
+    Args:
+        labels: Int tensor of shape `(episodes,)`, the true classes.
+        guesses: Int tensor of shape `(episodes,)`.
+
+    Returns:
+        Float32 tensor of shape `(episodes,)`.
+
+    Example:
+
+    >>> np.asarray(accuracy_reward(np.array([3, 1]), np.array([3, 0])))
+    array([1., 0.], dtype=float32)
+    """
+    _check_shapes(labels=(labels, 1), guesses=(guesses, 1))
+    return ops.cast(ops.equal(labels, guesses), "float32")
+
+
+def probability_reward(labels, logits):
+    """The probability given to the true class. Carries no gradient.
+
+    It is the expectation of `accuracy_reward` over a label drawn from the
+    logits, and so has less variance.
+
+    Args:
+        labels: Int tensor of shape `(episodes,)`, the true classes.
+        logits: Float tensor of shape `(episodes, classes)`.
+
+    Returns:
+        Float32 tensor of shape `(episodes,)`, in [0, 1].
+
+    Example:
+
+    >>> np.asarray(probability_reward(np.array([1]), np.array([[0.0, 0.0]])))
+    array([0.5], dtype=float32)
+    """
+    return ops.stop_gradient(ops.exp(label_log_probs(labels, logits)))
+
+
+def label_log_probs(labels, logits):
+    """The log-probability that the logits give to each label.
+
+    Args:
+        labels: Int tensor of shape `(episodes,)`.
+        logits: Float tensor of shape `(episodes, classes)`.
+
+    Returns:
+        Float32 tensor of shape `(episodes,)`. Gradients reach `logits`.
+
+    Example:
+
+    >>> np.asarray(label_log_probs(np.array([1]), np.array([[0.0, 0.0]])))
+    array([-0.6931472], dtype=float32)
+    """
+    _check_shapes(labels=(labels, 1), logits=(logits, 2))
+    log_probs = ops.log_softmax(ops.cast(logits, "float32"))
+    chosen = ops.one_hot(labels, logits.shape[-1], dtype="float32")
+    return ops.sum(chosen * log_probs, axis=-1)
+
+
+def leave_one_out_baseline(rewards, episodes):
+    """The mean reward of the other episodes of the same image.
+
+    It does not depend on the episode's own samples, and so adds no bias.
+
+    Args:
+        rewards: Float tensor of shape `(images * episodes,)`, the episodes of
+            an image side by side.
+        episodes: Int, at least 2. Episodes of each image.
+
+    Returns:
+        Float tensor of shape `(images * episodes,)`, without gradient.
+
+    Example:
+
+    >>> np.asarray(leave_one_out_baseline(np.array([1.0, 0, 0, 0, 1, 1]), 3))
+    array([0. , 0.5, 0.5, 1. , 0.5, 0.5], dtype=float32)
+
+    Reference:
+
+    - Kool et al., "Buy 4 REINFORCE samples, get a baseline for free!", 2019
+    """
+    _check_shapes(rewards=(rewards, 1))
+    rewards = ops.cast(rewards, "float32")
+    grouped = ops.reshape(rewards, (-1, episodes))
+    others = (ops.sum(grouped, axis=1, keepdims=True) - grouped) / (episodes - 1)
+    return ops.stop_gradient(ops.reshape(others, (-1,)))
+
+
+def advantages(rewards, baselines):
+    """How much better an episode went than was expected at each decision.
+
+    The reward comes once, at the end, and so is the return of every decision.
+
+    Args:
+        rewards: Float tensor of shape `(episodes,)`.
+        baselines: Float tensor of shape `(episodes, decisions)`, the reward
+            expected when each decision was taken.
+
+    Returns:
+        Float tensor of shape `(episodes, decisions)`, without gradient.
+
+    Example:
+
+    >>> np.asarray(advantages(np.array([1.0]), np.array([[0.25, 0.75]])))
+    array([[0.75, 0.25]], dtype=float32)
+    """
+    return ops.stop_gradient(_errors(rewards, baselines))
+
+
+def reinforce_loss(log_probs, advantages):
+    """A loss whose gradient is REINFORCE's: `-sum_t log_prob_t * advantage_t`.
+
+    With `advantage = r - b_t`, the gradient of its mean over episodes is an
+    unbiased estimate of the gradient of `-E[r]`, for every `b_t` that does not
+    depend on the decision at `t` (equation 1 of the paper).
+
+    Args:
+        log_probs: Float tensor of shape `(episodes, decisions)`.
+        advantages: Float tensor of the same shape. Carries no gradient.
+
+    Returns:
+        Float tensor of shape `(episodes,)`. Its value has no meaning of its
+        own. Gradients reach `log_probs` alone.
+
+    Example:
+
+    >>> loss = reinforce_loss(np.array([[-1.0, -2.0]]), np.array([[0.5, 1.0]]))
+    >>> np.asarray(loss)
+    array([2.5], dtype=float32)
+    """
+    _check_shapes(log_probs=(log_probs, 2), advantages=(advantages, 2))
+    return -ops.sum(
+        ops.cast(log_probs, "float32") * ops.stop_gradient(advantages), axis=1
+    )
+
+
+def baseline_loss(rewards, baselines):
+    """The squared error of the expected reward, averaged over decisions.
+
+    Args:
+        rewards: Float tensor of shape `(episodes,)`. Carries no gradient.
+        baselines: Float tensor of shape `(episodes, decisions)`.
+
+    Returns:
+        Float tensor of shape `(episodes,)`. Gradients reach `baselines`.
+
+    Example:
+
+    >>> np.asarray(baseline_loss(np.array([1.0]), np.array([[0.0, 0.5]])))
+    array([0.625], dtype=float32)
+    """
+    errors = _errors(ops.stop_gradient(rewards), baselines)
+    return ops.sum(ops.square(errors), axis=1) / max(1, baselines.shape[1])
+
+
+def hybrid_rule(logits, location_log_probs, label_log_probs):
+    """Hybrid learning: cross-entropy for the label, REINFORCE for the locations.
+
+    Args:
+        logits: Float tensor of shape `(episodes, classes)`, the last guess.
+        location_log_probs: Float tensor of shape `(episodes, locations)`.
+        label_log_probs: Float tensor of shape `(episodes,)`. Not used: the
+            labels are known in training, and need not be drawn.
+
+    Returns:
+        Tuple of the logits that learn from the labels, and the
+        log-probabilities of the decisions that learn from the reward, of shape
+        `(episodes, locations)`.
+
+    Reference:
+
+    - [Mnih et al., 2014](https://arxiv.org/abs/1406.6247), section 3.2,
+      "Using a Hybrid Supervised Loss"
+    """
+    del label_log_probs
+    return logits, location_log_probs
+
+
+def reinforce_rule(logits, location_log_probs, label_log_probs):
+    """Pure REINFORCE: the label is one more decision.
+
+    Args:
+        logits: Float tensor of shape `(episodes, classes)`, the last guess.
+        location_log_probs: Float tensor of shape `(episodes, locations)`.
+        label_log_probs: Float tensor of shape `(episodes,)`, of the labels
+            that were drawn.
+
+    Returns:
+        As `hybrid_rule`. The logits carry no gradient; the log-probabilities
+        have shape `(episodes, locations + 1)`.
+
+    Reference:
+
+    - [Mnih et al., 2014](https://arxiv.org/abs/1406.6247), equation 1
+    """
+    decisions = ops.concatenate([location_log_probs, label_log_probs[:, None]], axis=1)
+    return ops.stop_gradient(logits), decisions
+
+
+def _errors(rewards, baselines):
+    _check_shapes(rewards=(rewards, 1), baselines=(baselines, 2))
+    return ops.cast(rewards, "float32")[:, None] - ops.cast(baselines, "float32")
+
+
+def _check_shapes(**tensors):
+    """Raises where broadcasting would quietly mix up the episodes.
+
+    Each tensor comes with its rank. Two tensors must agree on all the axes
+    that both have. An axis unknown while tracing agrees with every size.
+    """
+    shapes = {name: tuple(tensor.shape) for name, (tensor, _) in tensors.items()}
+    ranks = {name: rank for name, (_, rank) in tensors.items()}
+    right_ranks = all(len(shapes[name]) == ranks[name] for name in shapes)
+    if not right_ranks or any(
+        len(set(sizes) - {None}) > 1
+        for sizes in zip(*(shapes[name] for name in shapes), strict=False)
+    ):
+        expected = ", ".join(f"{name} of rank {rank}" for name, rank in ranks.items())
+        received = ", ".join(f"{name}.shape={shape}" for name, shape in shapes.items())
+        raise ValueError(
+            f"Expected {expected}, with the same number of episodes (and of "
+            f"decisions). Received: {received}"
+        )

@@ -1,0 +1,253 @@
+"""What training is on every backend: the options, the objective and the logs."""
+
+import keras
+from keras import ops
+
+from keras_ram import reinforce
+from keras_ram.validation import (
+    check_choice,
+    check_images,
+    check_integer,
+    check_labels,
+)
+
+LEARNING_RULES = {
+    "hybrid": reinforce.hybrid_rule,
+    "reinforce": reinforce.reinforce_rule,
+}
+REWARDS = ("accuracy", "probability")
+BASELINES = ("learned", "mean", "leave_one_out", None)
+# Both are made for logits; by name, Keras would expect probabilities.
+CROSS_ENTROPIES = {
+    "sparse_categorical_crossentropy": keras.losses.SparseCategoricalCrossentropy,
+    "categorical_crossentropy": keras.losses.CategoricalCrossentropy,
+}
+
+
+class BaseTrainer(keras.Model):
+    """Adds REINFORCE to `keras.Model`: `compile`, its options, the objective.
+
+    A backend's trainer adds a `train_step` that follows the gradient of
+    `compute_objective`.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.learning = "hybrid"
+        self.reward_tracker = keras.metrics.Mean(name="reward")
+        self.reinforce_tracker = keras.metrics.Mean(name="reinforce_loss")
+        self.baseline_tracker = keras.metrics.Mean(name="baseline_loss")
+        # Always there, so that one `.keras` file suits every `compile`.
+        self.mean_reward = self.add_weight(
+            shape=(),
+            initializer="zeros",
+            trainable=False,
+            dtype="float32",
+            aggregation="mean",
+            name="mean_reward",
+        )
+
+    @property
+    def replicas(self):
+        return 1
+
+    def compile(
+        self,
+        optimizer="adam",
+        loss="sparse_categorical_crossentropy",
+        metrics=("accuracy",),
+        *,
+        learning="hybrid",
+        reward="accuracy",
+        baseline="learned",
+        episodes=1,
+        **kwargs,
+    ):
+        """Chooses the learning rule.
+
+        Args:
+            optimizer: As in Keras.
+            loss: A Keras loss on logits, or the name of a cross-entropy. It
+                trains the guess in hybrid learning, and is only reported in
+                pure REINFORCE. `"categorical_crossentropy"` takes one-hot
+                labels.
+            metrics: As in Keras. They see the logits of the last guess.
+            learning: `"hybrid"` (cross-entropy trains classifier, core and
+                glimpse net; REINFORCE trains the location network, and its
+                gradient stops at the hidden state) or `"reinforce"` (the label
+                is drawn too, nothing is learned but through the reward, and
+                the gradient reaches every weight but the baseline's, which
+                always learns by its own error).
+            reward: `"accuracy"`, 1 if the last guess is right, else 0, or
+                `"probability"`, what the last guess gives to the true class.
+            baseline: `"learned"` (from the hidden state, by squared error),
+                `"mean"` (a running mean of the reward), `"leave_one_out"` (the
+                mean reward of the other episodes of the same image) or `None`.
+            episodes: Int, rollouts of each image in a training step.
+            **kwargs: `weighted_metrics`, `run_eagerly`, `steps_per_execution`,
+                `jit_compile`, … as in Keras.
+
+        Raises:
+            ValueError: If an option is unknown, or does not go with another.
+        """
+        check_choice("learning", learning, tuple(LEARNING_RULES))
+        check_choice("reward", reward, REWARDS)
+        check_choice("baseline", baseline, BASELINES)
+        check_integer("episodes", episodes)
+        if baseline == "leave_one_out" and episodes < 2:
+            raise ValueError(
+                '`baseline="leave_one_out"` compares episodes of the same image, '
+                f"so `episodes` must be at least 2. Received: episodes={episodes}"
+            )
+        if learning == "reinforce" and reward == "probability":
+            raise ValueError(
+                '`learning="reinforce"` learns from the label that was drawn, and '
+                '`reward="probability"` does not depend on it. Use '
+                '`reward="accuracy"`, or `learning="hybrid"`.'
+            )
+        if loss in CROSS_ENTROPIES:
+            loss = CROSS_ENTROPIES[loss](from_logits=True)
+        if loss is None or not getattr(loss, "from_logits", True):
+            raise ValueError(
+                "`loss` must be a loss on logits; give `from_logits=True` to a "
+                f"cross-entropy. Received: loss={loss}"
+            )
+        metrics = list(metrics) if isinstance(metrics, tuple) else metrics
+        super().compile(optimizer, loss=loss, metrics=metrics, **kwargs)
+        self.learning = learning
+        self.reward = reward
+        self.baseline_kind = baseline
+        self.episodes = episodes
+
+    def get_compile_config(self):
+        config = super().get_compile_config()
+        if config:
+            config["learning"] = self.learning
+            config["reward"] = self.reward
+            config["baseline"] = self.baseline_kind
+            config["episodes"] = self.episodes
+        return config
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    def fit(self, x=None, y=None, *args, validation_data=None, **kwargs):
+        check_images(x)
+        check_labels(y, self.num_classes)
+        if isinstance(validation_data, (tuple, list)):
+            check_images(validation_data[0])
+            check_labels(validation_data[1], self.num_classes)
+        return super().fit(x, y, *args, validation_data=validation_data, **kwargs)
+
+    def evaluate(self, x=None, y=None, *args, **kwargs):
+        check_images(x)
+        check_labels(y, self.num_classes)
+        return super().evaluate(x, y, *args, **kwargs)
+
+    def predict(self, x, *args, **kwargs):
+        check_images(x)
+        return super().predict(x, *args, **kwargs)
+
+    def compute_objective(self, x, y, sample_weight=None):
+        """Rolls out the episodes of a batch.
+
+        Args:
+            x: Images, `(batch, height, width, channels)`.
+            y: Labels, `(batch,)`, or one-hot `(batch, classes)`.
+            sample_weight: `None` or `(batch,)`.
+
+        Returns:
+            Tuple of the scalar whose gradient is to be followed, and the logs.
+        """
+        if y is None:
+            raise ValueError("RAM learns from labels. Received: y=None")
+        if self.episodes > 1:
+            x, y, sample_weight = keras.tree.map_structure(
+                lambda tensor: ops.repeat(tensor, self.episodes, axis=0),
+                (x, y, sample_weight),
+            )
+        rollout = self.rollout(x, training=True)
+        logits = rollout["logits"][:, -1]  # (B, K)
+        if self.learning == "reinforce":
+            guesses = keras.random.categorical(
+                logits, 1, seed=self.location_sampler.seed_generator
+            )[:, 0]
+        else:
+            guesses = ops.argmax(logits, axis=-1)
+        rewards = self._rewards(y, logits, guesses)  # (B,)
+
+        learned_logits, log_probs = LEARNING_RULES[self.learning](
+            logits,
+            rollout["location_log_probs"],
+            reinforce.label_log_probs(guesses, logits),
+        )
+        baselines = self._baselines(rollout["baselines"], rewards, log_probs)
+        reinforce_losses = reinforce.reinforce_loss(
+            log_probs, reinforce.advantages(rewards, baselines)
+        )
+        baseline_losses = reinforce.baseline_loss(rewards, baselines)
+        classification_loss = self.compute_loss(x, y, learned_logits, sample_weight)
+
+        batch_size = ops.shape(rewards)[0]
+        # Keras divides its own losses by the number of replicas.
+        self._loss_tracker.update_state(
+            classification_loss * self.replicas, sample_weight=batch_size
+        )
+        self.reward_tracker.update_state(rewards)
+        self.reinforce_tracker.update_state(reinforce_losses, sample_weight)
+        self.baseline_tracker.update_state(baseline_losses, sample_weight)
+        logs = self.compute_metrics(x, y, logits, sample_weight)
+        for tracker in (self.reinforce_tracker, self.baseline_tracker):
+            logs[tracker.name] = tracker.result()
+
+        episode_losses = reinforce_losses + baseline_losses
+        if sample_weight is not None:
+            episode_losses = episode_losses * ops.cast(sample_weight, "float32")
+        objective = classification_loss + ops.mean(episode_losses) / self.replicas
+        return objective, logs
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        if not training:
+            rewards = self._rewards(y, y_pred, ops.argmax(y_pred, axis=-1))
+            self.reward_tracker.update_state(rewards)
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
+
+    def get_metrics_result(self):
+        # Nothing is sampled in evaluation, so these two have no value there.
+        # `compute_objective` adds them in training.
+        logs = super().get_metrics_result()
+        for tracker in (self.reinforce_tracker, self.baseline_tracker):
+            logs.pop(tracker.name)
+        return logs
+
+    def _rewards(self, y, logits, guesses):
+        labels = ops.convert_to_tensor(y)
+        if len(labels.shape) == 2:
+            one_hot = labels.shape[1] == self.num_classes
+            labels = ops.argmax(labels, axis=1) if one_hot else labels[:, 0]
+        labels = ops.cast(labels, "int32")
+        if self.reward == "probability":
+            return reinforce.probability_reward(labels, logits)
+        return reinforce.accuracy_reward(labels, ops.cast(guesses, "int32"))
+
+    def _baselines(self, learned, rewards, log_probs):
+        """The reward expected at each decision: `(episodes, decisions)`."""
+        decisions = log_probs.shape[1]
+        if self.baseline_kind == "learned":
+            return learned[:, :decisions]
+        if self.baseline_kind == "mean":
+            expected = ops.ones_like(rewards) * self.mean_reward
+            # The baseline may not depend on the rewards that it is held against.
+            momentum = 0.9
+            self.mean_reward.assign(
+                momentum * self.mean_reward + (1 - momentum) * ops.mean(rewards)
+            )
+        elif self.baseline_kind == "leave_one_out":
+            expected = reinforce.leave_one_out_baseline(rewards, self.episodes)
+        else:
+            expected = ops.zeros_like(rewards)
+        return ops.tile(expected[:, None], (1, decisions))

@@ -1,0 +1,35 @@
+"""The gradient step on TensorFlow."""
+
+import keras
+import tensorflow as tf
+
+from keras_ram.trainers.base import BaseTrainer
+
+
+class TensorFlowTrainer(BaseTrainer):
+    """Follows the gradient with a tape."""
+
+    @property
+    def replicas(self):
+        return self.distribute_strategy.num_replicas_in_sync
+
+    def train_step(self, data):
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        with tf.GradientTape() as tape:
+            objective, logs = self.compute_objective(x, y, sample_weight)
+            objective = tf.debugging.check_numerics(
+                objective,
+                "The loss is not finite, and the weights were left as they were. "
+                "Check the images for NaN, the labels, and the learning rate.",
+            )
+            scaled_objective = self.optimizer.scale_loss(objective)
+        gradients = tape.gradient(
+            scaled_objective,
+            self.trainable_weights,
+            # What a learning rule does not use, it leaves alone.
+            unconnected_gradients=tf.UnconnectedGradients.ZERO,
+        )
+        self.optimizer.apply_gradients(
+            zip(gradients, self.trainable_weights, strict=True)
+        )
+        return logs

@@ -1,0 +1,88 @@
+"""Checks on what users pass, before anything is computed."""
+
+import math
+import numbers
+
+import keras
+import numpy as np
+
+
+def check_integer(name, value, least=1):
+    """Raises `ValueError` unless `value` is an integer of at least `least`."""
+    if not isinstance(value, numbers.Integral) or value < least:
+        raise ValueError(
+            f"`{name}` must be an integer of at least {least}. Received: {name}={value}"
+        )
+
+
+def check_positive(name, value):
+    """Raises `ValueError` unless `value` is a positive, finite number."""
+    if not isinstance(value, numbers.Real) or not 0 < value < math.inf:
+        raise ValueError(f"`{name}` must be positive. Received: {name}={value}")
+
+
+def check_choice(name, value, choices):
+    """Raises `ValueError` unless `value` is one of `choices`."""
+    if value not in choices:
+        raise ValueError(
+            f"`{name}` must be one of {', '.join(map(repr, choices))}. "
+            f"Received: {name}={value!r}"
+        )
+
+
+def check_images(images):
+    """Raises `ValueError` if an array of images cannot be looked at.
+
+    Only arrays and tensors are checked. A pipeline shows its values later.
+
+    Args:
+        images: What was passed as `x` to `fit`, `evaluate` or `predict`.
+    """
+    if not _is_array(images):
+        return
+    shape = tuple(images.shape)
+    if len(shape) != 4:
+        raise ValueError(
+            "Images must have shape (batch, height, width, channels). Received: "
+            f"shape={shape}. Add a channel axis to grey images with "
+            "`images[..., None]`, and a batch axis to one image with `image[None]`."
+        )
+    if 0 in shape:
+        raise ValueError(f"There are no images to look at. Received: shape={shape}")
+    images = keras.ops.convert_to_numpy(images)
+    # The extremes are not finite where any value is not; no copy is made.
+    if not (np.isfinite(images.min()) and np.isfinite(images.max())):
+        raise ValueError(
+            "Images must be finite. Received NaN or infinity in "
+            f"{np.sum(~np.isfinite(images).all(axis=(1, 2, 3)))} of {shape[0]} images."
+        )
+
+
+def check_labels(labels, num_classes):
+    """Raises `ValueError` if an array of labels does not fit the classes.
+
+    Args:
+        labels: What was passed as `y`: classes or one-hot rows.
+        num_classes: Int.
+    """
+    if not _is_array(labels):
+        return
+    shape = tuple(labels.shape)
+    if len(shape) == 2 and shape[1] == num_classes:
+        return
+    if len(shape) != 1 and shape[1:] != (1,):
+        raise ValueError(
+            "Labels must have shape (batch,) with integer classes, or "
+            f"(batch, {num_classes}) with one-hot rows. Received: shape={shape}"
+        )
+    labels = keras.ops.convert_to_numpy(labels)
+    if labels.size and not (0 <= labels.min() and labels.max() < num_classes):
+        raise ValueError(
+            f"Labels must be in [0, {num_classes - 1}], because "
+            f"num_classes={num_classes}. Received: labels from {labels.min()} to "
+            f"{labels.max()}"
+        )
+
+
+def _is_array(data):
+    return isinstance(data, np.ndarray) or keras.ops.is_tensor(data)
