@@ -78,7 +78,7 @@ def parse_arguments():
     parser.add_argument(
         "--output", type=Path, default=Path("quickstart"), help="emptied first"
     )
-    parser.add_argument("--epochs", type=int, help="default: 80, or 45 for MNIST")
+    parser.add_argument("--epochs", type=int, help="default: 100, or 45 for MNIST")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
@@ -105,7 +105,7 @@ def digits(seed):
             {"train": train, "validation": validation, "test": test}.items()
         )
     }
-    return model, batches, splits, 80
+    return model, batches, splits, 100
 
 
 def mnist(arguments):

@@ -127,7 +127,8 @@ class RAM(Trainer):
             self.glimpse_sensor.compute_output_shape(input_shape, locations_shape),
             locations_shape,
         )
-        self.core.build((None, self.glimpse_net.units))
+        if not self.core.built:  # a cell from a config comes with its weights
+            self.core.build((None, self.glimpse_net.units))
         output_size = getattr(self.core, "output_size", None)
         hidden_shape = (
             None,
@@ -135,7 +136,6 @@ class RAM(Trainer):
         )
         for head in (self.location_sampler, self.classifier, self.baseline):
             head.build(hidden_shape)
-        super().build(input_shape)
 
     def call(self, images, training=False, return_rollout=False):
         if not keras.backend.is_float_dtype(
