@@ -71,9 +71,8 @@ class GlimpseNet(keras.layers.Layer):
         self.flatten = keras.layers.Flatten(**options)
         self.what = keras.layers.Dense(what_units, activation="relu", **options)
         self.where = keras.layers.Dense(where_units, activation="relu", **options)
-        self.what_to_glimpse = keras.layers.Dense(units, **options)
-        # One bias is enough for the sum.
-        self.where_to_glimpse = keras.layers.Dense(units, use_bias=False, **options)
+        # One layer on both is the sum of a linear layer on each.
+        self.merge = keras.layers.Dense(units, activation="relu", **options)
 
     def build(self, patches_shape, locations_shape):
         if len(patches_shape) != 5 or None in patches_shape[1:]:
@@ -91,8 +90,7 @@ class GlimpseNet(keras.layers.Layer):
             )
         self.what.build(self.flatten.compute_output_shape(shape))
         self.where.build(locations_shape)
-        self.what_to_glimpse.build((None, self.what_units))
-        self.where_to_glimpse.build((None, self.where_units))
+        self.merge.build((None, self.what_units + self.where_units))
 
     def call(self, patches, locations):
         features = patches  # (B, k, w, w, C)
@@ -102,9 +100,8 @@ class GlimpseNet(keras.layers.Layer):
             features = ops.reshape(features, (-1, height, width, scales * channels))
             for convolution in self.convolutions:
                 features = self.pooling(convolution(features))
-        what = self.what_to_glimpse(self.what(self.flatten(features)))
-        where = self.where_to_glimpse(self.where(locations))
-        return ops.relu(what + where)
+        what = self.what(self.flatten(features))
+        return self.merge(ops.concatenate([what, self.where(locations)], axis=1))
 
     def compute_output_shape(self, patches_shape, locations_shape):
         return (patches_shape[0], self.units)

@@ -110,8 +110,10 @@ class RAM(Trainer):
             location_stddev, location_units, initial_location, seed
         )
         # Probabilities and rewards need float32 under half precision as well.
-        self.classifier = keras.layers.Dense(num_classes, dtype="float32")
-        self.baseline = keras.layers.Dense(1, dtype="float32")
+        self.classifier = keras.layers.Dense(
+            num_classes, dtype="float32", name="classifier"
+        )
+        self.baseline = keras.layers.Dense(1, dtype="float32", name="baseline")
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def build(self, input_shape):
@@ -226,7 +228,8 @@ def _make_core(core, units, policy):
     if isinstance(core, str) and core in CORES:
         check_integer("core_units", units)
         return CORES[core](units, dtype=policy)
-    if isinstance(core, keras.layers.Layer) and hasattr(core, "state_size"):
+    is_cell = isinstance(core, keras.layers.Layer) and hasattr(core, "state_size")
+    if is_cell and not isinstance(core, keras.layers.RNN):
         return core
     raise ValueError(
         f"`core` must be one of {', '.join(map(repr, CORES))}, or a Keras RNN cell, "

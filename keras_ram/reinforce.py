@@ -147,9 +147,9 @@ def reinforce_loss(log_probs, advantages):
     array([2.5], dtype=float32)
     """
     _check_shapes(log_probs=(log_probs, 2), advantages=(advantages, 2))
-    return -ops.sum(
-        ops.cast(log_probs, "float32") * ops.stop_gradient(advantages), axis=1
-    )
+    log_probs = ops.cast(log_probs, "float32")
+    advantages = ops.stop_gradient(ops.cast(advantages, "float32"))
+    return -ops.sum(log_probs * advantages, axis=1)
 
 
 def baseline_loss(rewards, baselines):

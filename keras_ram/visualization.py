@@ -32,7 +32,7 @@ def plot_glimpses(model, images, labels=None, class_names=None):
     >>> images = np.random.default_rng(0).uniform(size=(4, 28, 28, 1))
     >>> figure = keras_ram.plot_glimpses(model, images)
     >>> len(figure.axes)
-    28
+    16
     """
     from matplotlib.figure import Figure
 

@@ -163,11 +163,10 @@ class BaseTrainer(keras.Model):
         """
         if y is None:
             raise ValueError("RAM learns from labels. Received: y=None")
-        if self.episodes > 1:
-            x, y, sample_weight = keras.tree.map_structure(
-                lambda tensor: ops.repeat(tensor, self.episodes, axis=0),
-                (x, y, sample_weight),
-            )
+        x, y = self._repeat(x), self._repeat(y)
+        if sample_weight is not None:
+            sample_weight = ops.cast(self._repeat(sample_weight), "float32")
+            sample_weight = ops.reshape(sample_weight, (-1,))
         rollout = self.rollout(x, training=True)
         logits = rollout["logits"][:, -1]  # (B, K)
         if self.learning == "reinforce":
@@ -204,7 +203,7 @@ class BaseTrainer(keras.Model):
 
         episode_losses = reinforce_losses + baseline_losses
         if sample_weight is not None:
-            episode_losses = episode_losses * ops.cast(sample_weight, "float32")
+            episode_losses = episode_losses * sample_weight
         objective = classification_loss + ops.mean(episode_losses) / self.replicas
         return objective, logs
 
@@ -223,6 +222,12 @@ class BaseTrainer(keras.Model):
         for tracker in (self.reinforce_tracker, self.baseline_tracker):
             logs.pop(tracker.name)
         return logs
+
+    def _repeat(self, tensor):
+        """The episodes of an image side by side: `(batch * episodes, ...)`."""
+        return (
+            ops.repeat(tensor, self.episodes, axis=0) if self.episodes > 1 else tensor
+        )
 
     def _rewards(self, y, logits, guesses):
         labels = ops.convert_to_tensor(y)

@@ -23,13 +23,13 @@ class TensorFlowTrainer(BaseTrainer):
                 "Check the images for NaN, the labels, and the learning rate.",
             )
             scaled_objective = self.optimizer.scale_loss(objective)
-        gradients = tape.gradient(
-            scaled_objective,
-            self.trainable_weights,
+        weights = self.trainable_weights
+        gradients = [
             # What a learning rule does not use, it leaves alone.
-            unconnected_gradients=tf.UnconnectedGradients.ZERO,
-        )
-        self.optimizer.apply_gradients(
-            zip(gradients, self.trainable_weights, strict=True)
-        )
+            tf.zeros_like(weight) if gradient is None else gradient
+            for gradient, weight in zip(
+                tape.gradient(scaled_objective, weights), weights, strict=True
+            )
+        ]
+        self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
         return logs

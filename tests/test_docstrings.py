@@ -1,0 +1,29 @@
+"""The examples in the docstrings run, and say what they say they do."""
+
+import doctest
+import importlib
+
+import keras
+import numpy as np
+import pytest
+
+import keras_ram
+
+MODULES = (
+    "datasets",
+    "glimpse_net",
+    "glimpse_sensor",
+    "location_sampler",
+    "ram",
+    "reinforce",
+    "visualization",
+)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_of(name):
+    module = importlib.import_module(f"keras_ram.{name}")
+    names = {"keras": keras, "keras_ram": keras_ram, "np": np}
+    results = doctest.testmod(module, extraglobs=names)
+    assert results.attempted > 0
+    assert results.failed == 0

@@ -1,0 +1,75 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_ram import GlimpseNet
+
+
+def relu(x):
+    return np.maximum(x, 0)
+
+
+def test_equals_numpy(rng):
+    patches = rng.uniform(size=(5, 2, 3, 3, 1)).astype("float32")
+    locations = rng.uniform(-1, 1, size=(5, 2)).astype("float32")
+    net = GlimpseNet(units=7, what_units=6, where_units=4)
+    glimpse = net(patches, locations)
+    what_kernel, what_bias, where_kernel, where_bias, merge_kernel, bias = (
+        ops.convert_to_numpy(weight) for weight in net.weights
+    )
+    from_what, from_where = np.split(merge_kernel, [6])
+    what = relu(patches.reshape(5, -1) @ what_kernel + what_bias)
+    where = relu(locations @ where_kernel + where_bias)
+    expected = relu(what @ from_what + bias + where @ from_where)
+    np.testing.assert_allclose(glimpse, expected, atol=1e-6)
+    assert net.count_params() == (18 * 6 + 6) + (2 * 4 + 4) + (6 * 7 + 7) + 4 * 7
+
+
+def test_convolutions_see_the_scales_as_channels(rng):
+    patches = rng.uniform(size=(4, 3, 6, 6, 2)).astype("float32")
+    net = GlimpseNet(units=5, what_units=6, where_units=4, filters=(8, 9))
+    glimpse = net(patches, np.zeros((4, 2)))
+    assert glimpse.shape == (4, 5)
+    assert net.convolutions[0].kernel.shape == (3, 3, 6, 8)
+    assert net.convolutions[1].kernel.shape == (3, 3, 8, 9)
+    assert net.what.kernel.shape == (2 * 2 * 9, 6)
+    # Channel c of scale k is input channel 2 k + c.
+    kernel = np.zeros((3, 3, 6, 8), "float32")
+    kernel[1, 1, 2 * 1 + 1, 0] = 1
+    net.convolutions[0].set_weights([kernel, np.zeros(8)])
+    merged = ops.reshape(ops.transpose(patches, (0, 2, 3, 1, 4)), (4, 6, 6, 6))
+    seen = ops.convert_to_numpy(net.convolutions[0](merged))
+    np.testing.assert_allclose(seen[..., 0], patches[:, 1, :, :, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize("filters", [None, (4,)])
+def test_keras_file_round_trip(filters, tmp_path, rng):
+    patches, locations = keras.Input((2, 4, 4, 1)), keras.Input((2,))
+    outputs = GlimpseNet(5, 6, 7, filters)(patches, locations)
+    model = keras.Model([patches, locations], outputs)
+    inputs = [rng.uniform(size=(3, 2, 4, 4, 1)), rng.uniform(-1, 1, size=(3, 2))]
+    model.save(tmp_path / "net.keras")
+    restored = keras.saving.load_model(tmp_path / "net.keras")
+    np.testing.assert_array_equal(
+        restored.predict(inputs, verbose=0), model.predict(inputs, verbose=0)
+    )
+
+
+@pytest.mark.parametrize(
+    "options,name",
+    [
+        ({"units": 0}, "units"),
+        ({"what_units": 1.5}, "what_units"),
+        ({"where_units": -1}, "where_units"),
+        ({"filters": (8, 0)}, "filters"),
+    ],
+)
+def test_bad_arguments(options, name):
+    with pytest.raises(ValueError, match=f"`{name}` must be an integer of at least 1"):
+        GlimpseNet(**options)
+
+
+def test_bad_shape():
+    with pytest.raises(ValueError, match="`patches` must have shape"):
+        GlimpseNet()(np.zeros((2, 8, 8, 1)), np.zeros((2, 2)))

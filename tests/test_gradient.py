@@ -1,0 +1,182 @@
+"""The update of `train_step` points along the gradient of the expected reward.
+
+The model takes two glimpses: one at the centre, one at a location that is
+drawn. Its expected reward is an integral over the plane of locations, which is
+summed on a grid, and differentiated by TensorFlow through that sum.
+"""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+STDDEV = 0.3
+EPISODES = 8
+BASELINES = ["learned", "mean", "leave_one_out", None]
+
+
+@pytest.fixture
+def problem(digits):
+    """A 3-class problem of 3 images, whose answer hangs on the location."""
+    (images, labels), _, _ = digits
+    return images[[np.argmax(labels == c) for c in range(3)]], np.arange(3)
+
+
+@pytest.fixture
+def model(make_model):
+    model = make_model(
+        num_classes=3,
+        num_glimpses=2,
+        patch_size=3,
+        core_units=5,
+        glimpse_units=6,
+        what_units=6,
+        where_units=4,
+        location_stddev=STDDEV,
+        initial_location="center",
+        seed=1,
+    )
+    rng = np.random.default_rng(5)
+    model.set_weights(
+        [
+            np.float32(rng.normal(size=w.shape) * (0.7 if w.ndim > 1 else 0.3))
+            for w in model.get_weights()
+        ]
+    )
+    # A bad baseline would only add noise.
+    model.baseline.set_weights([np.zeros((5, 1)), np.zeros(1)])
+    return model
+
+
+def expected_reward(model, images, labels, hard):
+    """The integral over the second location, for all images, differentiable."""
+    count = len(images)
+    first = tf.zeros((count, 2))
+    glimpse = model.glimpse_net(model.glimpse_sensor(images, first), first)
+    state = [tf.zeros((count, model.core.units))]
+    hidden, state = model.core(glimpse, state)
+    mean = model.location_sampler(hidden)["mean"]  # (N, 2)
+
+    offsets = np.linspace(-4 * STDDEV, 4 * STDDEV, 81).astype("float32")
+    grid = np.stack(np.meshgrid(offsets, offsets), axis=-1).reshape(-1, 2)
+    area = (offsets[1] - offsets[0]) ** 2
+    samples = tf.stop_gradient(mean)[:, None] + grid  # (N, P, 2)
+    density = tf.exp(
+        -tf.reduce_sum((samples - mean[:, None]) ** 2, axis=2) / (2 * STDDEV**2)
+    ) / (2 * np.pi * STDDEV**2)
+    points = len(grid)
+    second = tf.clip_by_value(tf.reshape(samples, (-1, 2)), -1, 1)
+    patches = model.glimpse_sensor(np.repeat(images, points, axis=0), second)
+    hidden, _ = model.core(
+        model.glimpse_net(patches, second), [tf.repeat(state[0], points, axis=0)]
+    )
+    logits = model.classifier(hidden)
+    labels = np.repeat(labels, points)
+    if hard:
+        reward = tf.cast(tf.argmax(logits, axis=1) == labels, "float32")
+    else:
+        reward = tf.gather(tf.nn.softmax(logits), labels, batch_dims=1)
+    total = tf.reduce_sum(density * tf.reshape(reward, (count, points)), axis=1) * area
+    return tf.reduce_mean(total)
+
+
+def mean_update(model, images, labels, steps, **options):
+    """The mean change of each weight over steps that all start at the same point."""
+    model.compile(keras.optimizers.SGD(1.0), **options)
+    repeats = 2048 // options["episodes"]
+    x, y = np.repeat(images, repeats, axis=0), np.repeat(labels, repeats)
+    start = [w.numpy() for w in model.trainable_weights]
+    change = [np.zeros_like(w) for w in start]
+    for _ in range(steps):
+        model.train_on_batch(x, y)
+        for weight, at_start, total in zip(
+            model.trainable_weights, start, change, strict=True
+        ):
+            total += (weight.numpy() - at_start) / steps
+            weight.assign(at_start)
+    return {w.path: c for w, c in zip(model.trainable_weights, change, strict=True)}
+
+
+def true_gradient(model, images, labels, hard):
+    with tf.GradientTape() as tape:
+        reward = expected_reward(model, images, labels, hard)
+    gradient = tape.gradient(
+        reward,
+        [weight.value for weight in model.trainable_weights],
+        unconnected_gradients="zero",
+    )
+    return {
+        w.path: g.numpy()
+        for w, g in zip(model.trainable_weights, gradient, strict=True)
+    }
+
+
+def cosine(update, gradient, part):
+    a, b = (
+        np.concatenate([v.ravel() for path, v in values.items() if part in path])
+        for values in (update, gradient)
+    )
+    return a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+
+
+@pytest.mark.parametrize(
+    "reward,baseline",
+    [*(("accuracy", baseline) for baseline in BASELINES), ("probability", "learned")],
+)
+def test_hybrid_update_is_the_gradient(model, problem, reward, baseline):
+    gradient = true_gradient(model, *problem, hard=reward == "accuracy")
+    update = mean_update(
+        model, *problem, 200, reward=reward, baseline=baseline, episodes=EPISODES
+    )
+    assert cosine(update, gradient, "location_sampler") >= 0.97
+
+
+@pytest.mark.parametrize("baseline", BASELINES)
+def test_pure_update_is_the_gradient_in_every_weight(model, problem, baseline):
+    # A drawn label is right with its probability.
+    gradient = true_gradient(model, *problem, hard=False)
+    update = mean_update(
+        model, *problem, 200, learning="reinforce", baseline=baseline, episodes=EPISODES
+    )
+    for part in ("location_sampler", "glimpse_net", model.core.name, "classifier"):
+        assert cosine(update, gradient, part) >= 0.97, part
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"reward": "probability"},
+        {"baseline": None},
+        {"baseline": "mean"},
+    ],
+)
+def test_hybrid_reward_reaches_the_location_network_alone(model, problem, options):
+    images, labels = problem
+    model.baseline.set_weights([np.zeros((5, 1)), np.array([0.5])])
+    start = model.get_weights()
+    updates = []
+    for choice in ({}, options):
+        model.set_weights(start)
+        model.location_sampler.seed_generator.state.assign([7, 0])
+        model.compile(keras.optimizers.SGD(1.0), **choice)
+        model.train_on_batch(images, labels)
+        updates.append({w.path: w.numpy() for w in model.trainable_weights})
+    for path, value in updates[0].items():
+        same = np.array_equal(value, updates[1][path])
+        if "location_sampler" in path:
+            assert not same, path
+        elif "baseline" not in path:
+            assert same, path
+
+
+def test_pure_learning_takes_nothing_from_the_labels_but_the_reward(model, problem):
+    """With a baseline that equals every reward, nothing is learned."""
+    images, _ = problem
+    # No guess can be right, whatever is drawn: the reward is always zero.
+    model.classifier.set_weights([np.zeros((5, 3)), np.array([0.0, 0.0, -1e9])])
+    labels = np.full(len(images), 2)
+    start = [w.numpy() for w in model.trainable_weights]
+    model.compile(keras.optimizers.SGD(1.0), learning="reinforce", baseline=None)
+    model.train_on_batch(images, labels)
+    for before, after in zip(start, model.trainable_weights, strict=True):
+        np.testing.assert_array_equal(after.numpy(), before)

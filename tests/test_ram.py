@@ -1,0 +1,306 @@
+"""What the model computes, takes, and refuses."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_ram
+from keras_ram import RAM
+
+
+def test_rollout_follows_the_paper_step_by_step(make_model, batch):
+    """The same parts, composed by hand in NumPy where they are not layers."""
+    images, _ = batch
+    model = make_model(scales=(1, 2), location_units=5)
+    w = {v.path.split("/", 1)[1]: ops.convert_to_numpy(v) for v in model.core.weights}
+    kernel, recurrent_kernel, bias = w.values()
+    location = np.zeros((len(images), 2), "float32")
+    hidden = np.zeros((len(images), 16), "float32")
+    rollout = model.rollout(images)
+    for step in range(3):
+        np.testing.assert_allclose(rollout["locations"][:, step], location, atol=1e-5)
+        glimpse = model.glimpse_net(model.glimpse_sensor(images, location), location)
+        hidden = np.maximum(
+            ops.convert_to_numpy(glimpse) @ kernel + hidden @ recurrent_kernel + bias, 0
+        )
+        logits, expected = model.classifier(hidden), model.baseline(hidden)[:, 0]
+        np.testing.assert_allclose(rollout["logits"][:, step], logits, atol=1e-5)
+        np.testing.assert_allclose(rollout["baselines"][:, step], expected, atol=1e-5)
+        look = model.location_sampler(hidden)
+        if step < 2:
+            np.testing.assert_allclose(
+                rollout["location_log_probs"][:, step], look["log_prob"], atol=1e-5
+            )
+        location = ops.convert_to_numpy(look["location"])
+    np.testing.assert_allclose(model(images), rollout["logits"][:, -1], atol=1e-6)
+
+
+def test_training_rollouts_explore(make_model, batch):
+    images, _ = batch
+    model = make_model(location_stddev=0.05)
+    locations = ops.convert_to_numpy(model.rollout(images, training=True)["locations"])
+    again = ops.convert_to_numpy(model.rollout(images, training=True)["locations"])
+    assert np.abs(locations - again).min() > 0
+    assert np.abs(locations).max() <= 1
+    centred = make_model(initial_location="center")
+    first = centred.rollout(images, training=True)["locations"][:, 0]
+    np.testing.assert_array_equal(first, np.zeros((len(images), 2)))
+
+
+def test_one_glimpse(make_model, batch):
+    images, labels = batch
+    model = make_model(num_glimpses=1)
+    assert model.rollout(images)["location_log_probs"].shape == (64, 0)
+    for learning in ("hybrid", "reinforce"):
+        model.compile(learning=learning)
+        model.fit(images, labels, verbose=0)
+
+
+@pytest.mark.parametrize(
+    "core,weights",
+    [
+        ("rnn", 3),
+        ("lstm", 3),
+        ("gru", 3),
+        (lambda: keras.layers.LSTMCell(12, dropout=0.3, recurrent_dropout=0.2), 3),
+        (
+            lambda: keras.layers.StackedRNNCells(
+                [keras.layers.GRUCell(9, dropout=0.2), keras.layers.SimpleRNNCell(7)]
+            ),
+            6,
+        ),
+    ],
+)
+def test_cores_train_and_are_restored(core, weights, make_model, batch, tmp_path):
+    images, labels = batch
+    model = make_model(core=core() if callable(core) else core)
+    assert len(model.core.trainable_weights) == weights
+    model.compile()
+    model.fit(images, labels, epochs=2, verbose=0)
+    model.save(tmp_path / "m.keras")
+    restored = keras.saving.load_model(tmp_path / "m.keras")
+    np.testing.assert_array_equal(
+        restored.predict(images, verbose=0), model.predict(images, verbose=0)
+    )
+
+
+def test_a_minimal_cell_is_enough(make_model, batch):
+    class MinimalCell(keras.layers.Layer):
+        state_size = 6
+
+        def build(self, input_shape):
+            self.kernel = self.add_weight(shape=(input_shape[-1] + 6, 6))
+
+        def call(self, inputs, states):
+            output = ops.tanh(
+                ops.concatenate([inputs, states[0]], axis=1) @ self.kernel
+            )
+            return output, [output]
+
+    model = make_model(core=MinimalCell())
+    model.compile()
+    model.fit(*batch, verbose=0)
+    assert model.classifier.kernel.shape == (6, 10)
+
+
+@pytest.mark.parametrize("size", [(28, 28), (60, 60), (37, 91), (1, 1)])
+def test_one_model_takes_images_of_every_size(size, make_model, rng):
+    model = make_model()
+    images = rng.uniform(size=(3, *size, 1)).astype("float32")
+    logits = model.predict(images, verbose=0)
+    assert logits.shape == (3, 10)
+    assert np.isfinite(logits).all()
+    np.testing.assert_array_equal(logits, model.predict(images, verbose=0))
+
+
+def test_weights_do_not_depend_on_the_size_of_the_image():
+    counts = set()
+    for size in (28, 100):
+        model = RAM(10)
+        model.build((None, size, size, 1))
+        counts.add(model.count_params())
+    assert len(counts) == 1
+
+
+def test_bytes_are_scaled_by_the_model(make_model, rng):
+    model = make_model()
+    images = rng.integers(0, 256, (5, 20, 20, 1), dtype="uint8")
+    floats = (images / 255).astype("float32")
+    np.testing.assert_allclose(
+        model.predict(images, verbose=0), model.predict(floats, verbose=0), atol=1e-5
+    )
+
+
+def test_same_seed_same_weights(make_model, batch):
+    weights = []
+    for _ in range(2):
+        keras.utils.set_random_seed(4)
+        model = make_model(seed=4)
+        model.compile()
+        model.fit(*batch, epochs=2, verbose=0)
+        weights.append(model.get_weights())
+    for first, second in zip(*weights, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_half_precision(policy, make_model, batch, tmp_path):
+    images, labels = batch
+    model = make_model(dtype=policy)
+    model.compile(keras.optimizers.Adam(1e-2))
+    history = model.fit(images, labels, batch_size=16, epochs=30, verbose=0)
+    losses = history.history["loss"]
+    assert losses[-1] < 0.7 * losses[0]
+    assert model.core.compute_dtype == policy.removeprefix("mixed_")
+    for value in model.rollout(images).values():
+        assert keras.backend.standardize_dtype(value.dtype) == "float32"
+    model.save(tmp_path / "m.keras")
+    restored = keras.saving.load_model(tmp_path / "m.keras")
+    assert restored.dtype_policy.name == policy
+    np.testing.assert_array_equal(
+        restored.predict(images, verbose=0), model.predict(images, verbose=0)
+    )
+
+
+def test_config_round_trip(make_model):
+    options = {
+        "num_classes": 7,
+        "num_glimpses": 4,
+        "patch_size": 5,
+        "scales": (1, 2.5),
+        "filters": (4,),
+        "location_units": 6,
+        "location_stddev": 0.2,
+        "initial_location": "center",
+        "seed": 11,
+        "name": "eye",
+    }
+    model = make_model(core="lstm", **options)
+    config = model.get_config()
+    assert {name: config[name] for name in options} == options
+    restored = RAM.from_config(config)
+    restored.build((None, 8, 8, 1))
+    assert restored.get_config() == config
+    assert [w.shape for w in restored.weights] == [w.shape for w in model.weights]
+
+
+NAN = np.full((2, 8, 8, 1), np.nan, "float32")
+IMAGES = np.zeros((2, 8, 8, 1), "float32")
+LABELS = np.array([0, 9])
+# What is done wrong, the error, and what its text must say.
+BAD_ARGUMENTS = [
+    ({"num_classes": 1}, "`num_classes` must be an integer of at least 2"),
+    ({"num_glimpses": 0}, "`num_glimpses` must be an integer of at least 1"),
+    ({"patch_size": 0}, "`patch_size` must be .* Received: patch_size=0"),
+    ({"scales": ()}, "`scales` must have at least one number"),
+    ({"scales": (1, -1)}, "`scales` must be positive. Received: scales=-1"),
+    (
+        {"location_stddev": -1.0},
+        "`location_stddev` must be positive. Received: location_stddev=-1.0",
+    ),
+    ({"location_stddev": 0}, "`location_stddev` must be positive"),
+    ({"initial_location": "left"}, "`initial_location` must be one of 'random'"),
+    ({"core": "transformer"}, "`core` must be one of 'rnn', 'lstm', 'gru'"),
+    ({"core": keras.layers.Dense(3)}, "or a Keras RNN cell, .* Received: core=<Dense"),
+    ({"core": keras.layers.LSTM(3)}, "or a Keras RNN cell"),
+    ({"core_units": 0}, "`core_units` must be an integer of at least 1"),
+    ({"filters": (0,)}, "`filters` must be an integer of at least 1"),
+]
+BAD_OPTIONS = [
+    ({"learning": "supervised"}, "`learning` must be one of 'hybrid', 'reinforce'"),
+    ({"reward": "loss"}, "`reward` must be one of 'accuracy', 'probability'"),
+    ({"baseline": "median"}, "`baseline` must be one of 'learned', 'mean'"),
+    ({"episodes": 0}, "`episodes` must be an integer of at least 1"),
+    ({"baseline": "leave_one_out"}, "`episodes` must be at least 2"),
+    ({"learning": "reinforce", "reward": "probability"}, "does not depend on it"),
+    ({"loss": keras.losses.CategoricalCrossentropy()}, "from_logits=True"),
+    ({"loss": None}, "`loss` must be a loss on logits"),
+]
+BAD_DATA = [
+    (IMAGES[..., 0], LABELS, r"Add a channel axis .*images\[..., None\]"),
+    (IMAGES[0], LABELS, "Images must have shape"),
+    (np.zeros((2, 8, 8, 3)), LABELS, "expected axis -1 of input shape to have value 1"),
+    (IMAGES[:0], LABELS[:0], "There are no images to look at"),
+    (np.zeros((2, 0, 8, 1)), LABELS, "There are no images to look at"),
+    (NAN, LABELS, "Received NaN or infinity in 2 of 2 images"),
+    (IMAGES + np.inf, LABELS, "Received NaN or infinity in 2 of 2 images"),
+    (IMAGES, np.array([0, 10]), r"Labels must be in \[0, 9\].*from 0 to 10"),
+    (IMAGES, np.array([-1, 3]), r"Labels must be in \[0, 9\]"),
+    (IMAGES, np.zeros((2, 3)), "Labels must have shape"),
+]
+
+
+@pytest.mark.parametrize("arguments,text", BAD_ARGUMENTS)
+def test_bad_arguments(arguments, text):
+    with pytest.raises(ValueError, match=text):
+        RAM(**{"num_classes": 10, **arguments})
+
+
+@pytest.mark.parametrize("options,text", BAD_OPTIONS)
+def test_bad_options(options, text, make_model):
+    with pytest.raises(ValueError, match=text):
+        make_model().compile(**options)
+
+
+@pytest.mark.parametrize("images,labels,text", BAD_DATA)
+@pytest.mark.parametrize("method", ["fit", "evaluate", "validation_data"])
+def test_bad_data(images, labels, text, method, make_model):
+    model = make_model()
+    model.compile()
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=text):
+        if method == "validation_data":
+            good = (IMAGES, LABELS)
+            model.fit(*good, validation_data=(images, labels), verbose=0)
+        else:
+            getattr(model, method)(images, labels, verbose=0)
+    if method == "fit":
+        for weight, value in zip(model.get_weights(), before, strict=True):
+            np.testing.assert_array_equal(weight, value)
+
+
+@pytest.mark.parametrize("images", [IMAGES[..., 0], IMAGES[:0], NAN])
+def test_bad_images_in_predict(images, make_model):
+    with pytest.raises(ValueError, match=r"[Ii]mages"):
+        make_model().predict(images, verbose=0)
+
+
+def test_labels_are_needed(make_model):
+    model = make_model()
+    model.compile()
+    with pytest.raises(ValueError, match="RAM learns from labels"):
+        model.fit(IMAGES, verbose=0)
+
+
+def test_unknown_number_of_channels():
+    with pytest.raises(ValueError, match="number of channels must be known"):
+        RAM(10).build((None, 28, 28, None))
+
+
+def test_nan_in_a_pipeline_stops_training_and_spares_the_weights(make_model):
+    import tensorflow as tf
+
+    model = make_model()
+    model.compile()
+    before = [weight.numpy() for weight in model.trainable_weights]
+    pipeline = tf.data.Dataset.from_tensors((NAN, LABELS))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="The loss is not finite"):
+        model.fit(pipeline, shuffle=False, verbose=0)
+    for weight, value in zip(model.trainable_weights, before, strict=True):
+        np.testing.assert_array_equal(weight.numpy(), value)
+
+
+def test_missing_and_damaged_files(make_model, tmp_path):
+    with pytest.raises(ValueError, match="File not found"):
+        keras.saving.load_model(tmp_path / "nothing.keras")
+    model = make_model()
+    model.save(tmp_path / "m.keras")
+    content = (tmp_path / "m.keras").read_bytes()
+    (tmp_path / "m.keras").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match="not a zip file"):
+        keras.saving.load_model(tmp_path / "m.keras")
+
+
+def test_public_names():
+    assert set(keras_ram.__all__) <= set(dir(keras_ram))

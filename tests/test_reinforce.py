@@ -1,0 +1,141 @@
+"""Every number here was worked out by hand."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_ram import reinforce
+
+
+def test_accuracy_reward():
+    rewards = reinforce.accuracy_reward(np.array([2, 0, 1]), np.array([2, 1, 1]))
+    np.testing.assert_array_equal(rewards, [1, 0, 1])
+
+
+def test_probability_reward():
+    logits = np.log([[0.2, 0.5, 0.3], [0.6, 0.1, 0.3]])
+    rewards = reinforce.probability_reward(np.array([1, 2]), logits)
+    np.testing.assert_allclose(rewards, [0.5, 0.3], rtol=1e-6)
+
+
+def test_label_log_probs():
+    logits = np.log([[2.0, 5.0, 3.0]])  # not normalised
+    log_probs = reinforce.label_log_probs(np.array([2]), logits)
+    np.testing.assert_allclose(log_probs, [np.log(0.3)], rtol=1e-6)
+
+
+def test_leave_one_out_baseline():
+    rewards = np.array([1.0, 0.0, 0.5, 4.0, 4.0, 1.0])
+    baseline = reinforce.leave_one_out_baseline(rewards, 3)
+    np.testing.assert_allclose(baseline, [0.25, 0.75, 0.5, 2.5, 2.5, 4.0], rtol=1e-6)
+
+
+def test_advantages():
+    advantages = reinforce.advantages(
+        np.array([1.0, 0.0]), np.array([[0.25, 0.5], [0.75, -1.0]])
+    )
+    np.testing.assert_array_equal(advantages, [[0.75, 0.5], [-0.75, 1.0]])
+
+
+def test_reinforce_loss_and_its_gradient():
+    log_probs = tf.constant([[-1.0, -2.0], [0.5, -3.0]])
+    advantages = tf.constant([[0.5, 1.0], [2.0, -1.0]])
+    with tf.GradientTape() as tape:
+        tape.watch((log_probs, advantages))
+        losses = reinforce.reinforce_loss(log_probs, advantages)
+    # -(-1 * 0.5 - 2 * 1) and -(0.5 * 2 + 3 * 1)
+    np.testing.assert_array_equal(losses, [2.5, -4.0])
+    to_log_probs, to_advantages = tape.gradient(losses, (log_probs, advantages))
+    np.testing.assert_array_equal(to_log_probs, [[-0.5, -1.0], [-2.0, 1.0]])
+    assert to_advantages is None
+
+
+def test_baseline_loss_and_its_gradient():
+    rewards = tf.constant([1.0, 0.0])
+    baselines = tf.constant([[0.5, 0.0], [1.0, 3.0]])
+    with tf.GradientTape() as tape:
+        tape.watch((rewards, baselines))
+        losses = reinforce.baseline_loss(rewards, baselines)
+    # (0.25 + 1) / 2 and (1 + 9) / 2
+    np.testing.assert_array_equal(losses, [0.625, 5.0])
+    to_rewards, to_baselines = tape.gradient(losses, (rewards, baselines))
+    np.testing.assert_array_equal(to_baselines, [[-0.5, -1.0], [1.0, 3.0]])
+    assert to_rewards is None
+
+
+def test_one_glimpse_takes_no_decision():
+    nothing = np.zeros((2, 0))
+    np.testing.assert_array_equal(reinforce.reinforce_loss(nothing, nothing), [0, 0])
+    np.testing.assert_array_equal(reinforce.baseline_loss(np.ones(2), nothing), [0, 0])
+
+
+@pytest.mark.parametrize(
+    "function,inputs",
+    [
+        (
+            lambda logits: reinforce.probability_reward(np.array([1]), logits),
+            [tf.constant([[0.3, 0.2]])],
+        ),
+        (
+            lambda rewards: reinforce.leave_one_out_baseline(rewards, 2),
+            [tf.constant([0.3, 0.2])],
+        ),
+        (reinforce.advantages, [tf.constant([1.0]), tf.constant([[0.3, 0.2]])]),
+        (
+            lambda logits: reinforce.reinforce_rule(
+                logits, tf.zeros((1, 2)), tf.zeros(1)
+            )[0],
+            [tf.constant([[0.3, 0.2]])],
+        ),
+    ],
+)
+def test_no_gradient_where_none_may_flow(function, inputs):
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        outputs = function(*inputs)
+    assert tape.gradient(outputs, inputs) == [None] * len(inputs)
+
+
+def test_rules():
+    logits, locations, labels = (
+        tf.constant([[0.3, 0.2]]),
+        tf.constant([[-1.0, -2.0]]),
+        tf.constant([-3.0]),
+    )
+    learned, decisions = reinforce.hybrid_rule(logits, locations, labels)
+    np.testing.assert_array_equal(learned, logits)
+    np.testing.assert_array_equal(decisions, [[-1, -2]])
+    learned, decisions = reinforce.reinforce_rule(logits, locations, labels)
+    np.testing.assert_array_equal(learned, logits)
+    np.testing.assert_array_equal(decisions, [[-1, -2, -3]])
+
+
+@pytest.mark.parametrize(
+    "function,shapes",
+    [
+        (reinforce.accuracy_reward, [(3,), (3, 1)]),
+        (reinforce.accuracy_reward, [(3, 1), (3,)]),
+        (reinforce.accuracy_reward, [(3,), (1,)]),
+        (reinforce.probability_reward, [(3,), (3,)]),
+        (reinforce.probability_reward, [(3, 1), (3, 5)]),
+        (reinforce.advantages, [(3,), (3,)]),
+        (reinforce.advantages, [(3, 1), (3, 2)]),
+        (reinforce.advantages, [(3,), (1, 2)]),
+        (reinforce.reinforce_loss, [(3, 2), (3, 1)]),
+        (reinforce.reinforce_loss, [(3, 2), (3,)]),
+        (reinforce.reinforce_loss, [(3,), (3,)]),
+        (reinforce.baseline_loss, [(3,), (3,)]),
+        (reinforce.baseline_loss, [(3, 1), (3, 2)]),
+    ],
+)
+def test_wrong_shapes_raise_instead_of_broadcasting(function, shapes):
+    arrays = [np.ones(shape, "float32") for shape in shapes]
+    if function is reinforce.probability_reward:
+        arrays[0] = arrays[0].astype("int32")
+    with pytest.raises(ValueError, match="with the same number of episodes"):
+        function(*arrays)
+
+
+def test_leave_one_out_needs_a_vector():
+    with pytest.raises(ValueError, match="Expected rewards of rank 1"):
+        reinforce.leave_one_out_baseline(np.ones((3, 2)), 2)
