@@ -104,7 +104,8 @@ class GlimpseSensor(keras.layers.Layer):
         last_row = ops.cast(height - 1, "float32")
         inside = ops.cast((rows >= 0) & (rows <= last_row), "float32")
         weights_y = self._weights(top, rows, scale) * inside[:, None]  # (B, w, n)
-        rows = ops.cast(ops.clip(rows, 0, last_row), "int32")
+        # Clipped as integers, so that NaN becomes some row and not a wild address.
+        rows = ops.clip(ops.cast(rows, "int32"), 0, height - 1)
         rows = rows + ops.arange(0, batch)[:, None] * height
         crop = ops.take(
             ops.reshape(images, (-1, width * channels)), rows, axis=0
