@@ -64,7 +64,7 @@ def main():
     export_saved_model(model, output / "saved_model")
     export_onnx(model, output / "model.onnx")
     check_artifacts(model, output, images[:1000])
-    figure = keras_ram.plot_glimpses(model, images[:8], labels[:8])
+    figure = keras_ram.plot_glimpses(model, images[:6], labels[:6])
     figure.savefig(output / "glimpses.png")
     print(f"\nAll of this is in {output}/:")
     for name in ("model.keras", "saved_model/1/", "model.onnx", "glimpses.png"):
@@ -81,7 +81,7 @@ def parse_arguments():
     parser.add_argument(
         "--output", type=Path, default=Path("quickstart"), help="emptied first"
     )
-    parser.add_argument("--epochs", type=int, help="default: 100, or 45 for MNIST")
+    parser.add_argument("--epochs", type=int, help="default: 120, or 45 for MNIST")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
@@ -90,7 +90,7 @@ def digits(seed):
     """Digits of 8x8 pixels on a canvas, seen through 6x6 cells at two scales."""
     model = keras_ram.RAM(
         num_classes=10,
-        num_glimpses=5,
+        num_glimpses=3,
         patch_size=6,
         scales=(1, 2),
         location_units=64,
@@ -108,7 +108,7 @@ def digits(seed):
             {"train": train, "validation": validation, "test": test}.items()
         )
     }
-    return model, batches, splits, 100
+    return model, batches, splits, 120
 
 
 def mnist(arguments):

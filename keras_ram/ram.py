@@ -198,6 +198,22 @@ class RAM(Trainer):
         """
         return self(images, training=training, return_rollout=True)
 
+    def export(self, filepath, format="tf_saved_model", **kwargs):
+        """Keras's own export, for images of any size.
+
+        Args:
+            filepath, format, **kwargs: As in Keras. The default of
+                `input_signature` leaves batch, height and width free.
+        """
+        if kwargs.get("input_signature") is None and self.built:
+            images = keras.InputSpec(
+                shape=(None, None, None, self.input_spec.axes[-1]),
+                dtype="float32",
+                name="images",
+            )
+            kwargs["input_signature"] = [images]
+        return super().export(filepath, format=format, **kwargs)
+
     def compute_output_shape(self, input_shape):
         return (input_shape[0], self.num_classes)
 

@@ -1,0 +1,112 @@
+import gzip
+import urllib.error
+
+import numpy as np
+import pytest
+
+from keras_ram import datasets
+from keras_ram.datasets import IDX_FILES, TranslatedImages, load_mnist, translate
+
+
+def test_digits_are_split_without_overlap(digits):
+    images = np.concatenate([images for images, _ in digits])
+    labels = np.concatenate([labels for _, labels in digits])
+    assert images.shape == (1797, 8, 8, 1) and images.dtype == "float32"
+    assert images.min() == 0 and images.max() == 1
+    assert np.bincount(labels).min() > 170
+    import sklearn.datasets
+
+    original = sklearn.datasets.load_digits().images / 16
+    rows = np.sort(images.reshape(1797, 64), axis=0)
+    np.testing.assert_array_equal(rows, np.sort(original.reshape(1797, 64), axis=0))
+
+
+def test_translate_moves_and_changes_nothing_else(rng):
+    images = rng.uniform(0.1, 1, size=(300, 3, 2, 2)).astype("float32")
+    canvases = translate(images, 5, seed=1)
+    assert canvases.shape == (300, 5, 5, 2) and canvases.dtype == "float32"
+    corners = set()
+    for image, canvas in zip(images, canvases, strict=True):
+        rows, columns = np.nonzero(canvas[..., 0])
+        top, left = rows.min(), columns.min()
+        np.testing.assert_array_equal(canvas[top : top + 3, left : left + 2], image)
+        assert np.count_nonzero(canvas) == image.size
+        corners.add((top, left))
+    # Every place at which the image fits occurs.
+    assert corners == {(top, left) for top in range(3) for left in range(4)}
+    np.testing.assert_array_equal(canvases, translate(images, 5, seed=1))
+    assert (canvases != translate(images, 5, seed=2)).any()
+
+
+def test_translate_refuses_a_small_canvas():
+    with pytest.raises(ValueError, match="`canvas_size` must be at least 8"):
+        translate(np.zeros((2, 8, 8, 1)), 7)
+
+
+def test_translated_images_show_each_image_once_an_epoch(rng):
+    images = rng.uniform(0.1, 1, size=(10, 2, 2, 1))
+    labels = np.arange(10)
+    batches = TranslatedImages(images, labels, 6, batch_size=4, seed=3)
+    epochs = []
+    for _ in range(2):
+        epoch = [batches[i] for i in range(len(batches))]
+        batches.on_epoch_end()
+        for canvases, chosen in epoch:
+            sums = canvases.sum(axis=(1, 2, 3))
+            np.testing.assert_allclose(sums, images[chosen].sum(axis=(1, 2, 3)))
+        order = np.concatenate([chosen for _, chosen in epoch])
+        assert sorted(order) == list(range(10))
+        epochs.append((order, np.concatenate([canvases for canvases, _ in epoch])))
+    assert (epochs[0][0] != epochs[1][0]).any()
+    again = TranslatedImages(images, labels, 6, batch_size=4, seed=3)
+    np.testing.assert_array_equal(again[1][0], epochs[0][1][4:8])
+
+
+def test_mnist_is_the_real_one(mnist):
+    (x, y), (x_val, y_val), (x_test, y_test) = mnist
+    for images, labels, count in ((x, y, 50000), (x_val, y_val, 10000)):
+        assert images.shape == (count, 28, 28, 1) and images.dtype == "uint8"
+        assert labels.shape == (count,) and labels.dtype == "int32"
+    # Counts of the classes in the published files.
+    assert np.bincount(np.concatenate([y, y_val])).tolist() == [
+        5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949,
+    ]  # fmt: skip
+    assert np.bincount(y_test).tolist() == [
+        980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009,
+    ]  # fmt: skip
+    assert round(np.concatenate([x, x_val]).mean(), 2) == 33.32
+    assert len(x_test) == 10000
+
+
+def test_mnist_without_folder_or_leave_to_download(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="Pass `download=True`"):
+        load_mnist()
+
+
+def test_mnist_offline(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+
+    def offline(*_, **__):
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr(datasets.urllib.request, "urlopen", offline)
+    with pytest.raises(ConnectionError, match="Are you offline"):
+        load_mnist(download=True)
+
+
+def test_mnist_folder_without_the_files(tmp_path):
+    (tmp_path / IDX_FILES[0]).touch()
+    with pytest.raises(FileNotFoundError, match="lacks train-labels-idx1-ubyte.gz"):
+        load_mnist(tmp_path)
+
+
+def test_damaged_mnist_leaves_nothing_behind(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "home"))
+    folder = tmp_path / "idx"
+    folder.mkdir()
+    for name in IDX_FILES:
+        (folder / name).write_bytes(gzip.compress(b"too short"))
+    with pytest.raises(ValueError, match="Is a file damaged"):
+        load_mnist(folder)
+    assert not list((tmp_path / "home").rglob("*.tfrecord*"))

@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_ram import plot_glimpses
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_boxes_and_patches_are_what_the_model_saw(dtype, channels, make_model, rng):
+    model = make_model(channels=channels, scales=(2, 1), num_glimpses=3)
+    images = rng.integers(0, 256, (2, 12, 20, channels)).astype("uint8")
+    if dtype == "float32":
+        images = (images / 255).astype("float32")
+    names = list("abcdefghij")
+    figure = plot_glimpses(model, images, labels=[0, 1], class_names=names)
+    assert len(figure.axes) == 2 * 4
+    locations = ops.convert_to_numpy(model.rollout(images)["locations"])
+    floats = images / 255 if dtype == "uint8" else images
+    for i, axes in enumerate(np.reshape(figure.axes, (2, 4))):
+        boxes = axes[0].patches
+        assert len(boxes) == 3
+        for box, (x, y) in zip(boxes, locations[i], strict=True):
+            # Four pixels wide, for the finest scale; edges at p - 0.5.
+            left, top = (x + 1) / 2 * 20 - 2 - 0.5, (y + 1) / 2 * 12 - 2 - 0.5
+            np.testing.assert_allclose(
+                box.get_bbox().bounds, (left, top, 4, 4), atol=1e-5
+            )
+        for step, axis in enumerate(axes[1:]):
+            at = locations[i : i + 1, step]
+            patches = ops.convert_to_numpy(
+                model.glimpse_sensor(floats[i : i + 1].astype("float32"), at)
+            )[0]
+            shown = axis.images[0].get_array()
+            shown = np.reshape(shown, (4, 4 + 1 + 4, channels))
+            np.testing.assert_allclose(shown[:, :4], patches[0], atol=1e-5)
+            np.testing.assert_allclose(shown[:, 5:], patches[1], atol=1e-5)
+            guess = names[int(ops.argmax(model.rollout(images)["logits"][i, step]))]
+            assert axis.get_title().startswith(f"{step + 1}: {guess} (")
+
+
+def test_refuses_images_without_channels(make_model):
+    with pytest.raises(ValueError, match="Add a channel axis"):
+        plot_glimpses(make_model(), np.zeros((2, 8, 8)))
