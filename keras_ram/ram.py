@@ -1,21 +1,14 @@
 """The Recurrent Attention Model: the parts, and how they see an image together."""
 
-import functools
-
 import keras
 from keras import ops
 
+from keras_ram.core import make_core, reset_dropout_masks
 from keras_ram.glimpse_net import GlimpseNet
 from keras_ram.glimpse_sensor import GlimpseSensor
 from keras_ram.location_sampler import LocationSampler
 from keras_ram.trainers import Trainer
 from keras_ram.validation import check_integer, check_positive
-
-CORES = {
-    "rnn": functools.partial(keras.layers.SimpleRNNCell, activation="relu"),
-    "lstm": keras.layers.LSTMCell,
-    "gru": keras.layers.GRUCell,
-}
 
 
 @keras.saving.register_keras_serializable("keras_ram")
@@ -105,7 +98,7 @@ class RAM(Trainer):
         self.glimpse_net = GlimpseNet(
             glimpse_units, what_units, where_units, filters, dtype=policy
         )
-        self.core = _make_core(core, core_units, policy)
+        self.core = make_core(core, core_units, policy)
         self.location_sampler = LocationSampler(
             location_stddev, location_units, initial_location, seed
         )
@@ -147,7 +140,7 @@ class RAM(Trainer):
         batch_size = ops.shape(images)[0]
         location = self.location_sampler.first(batch_size, training)  # (B, 2)
         states = keras.layers.RNN(self.core).get_initial_state(batch_size)
-        _reset_dropout_masks(self.core)
+        reset_dropout_masks(self.core)
         locations, log_probs, hidden_states = [], [], []
         for step in range(self.num_glimpses):
             patches = self.glimpse_sensor(images, location)  # (B, k, w, w, C)
@@ -236,27 +229,3 @@ class RAM(Trainer):
             "seed": sampler.seed,
         }
         return {**super().get_config(), **config}
-
-
-def _make_core(core, units, policy):
-    if isinstance(core, dict):
-        core = keras.saving.deserialize_keras_object(core)
-    if isinstance(core, str) and core in CORES:
-        check_integer("core_units", units)
-        return CORES[core](units, dtype=policy)
-    is_cell = isinstance(core, keras.layers.Layer) and hasattr(core, "state_size")
-    if is_cell and not isinstance(core, keras.layers.RNN):
-        return core
-    raise ValueError(
-        f"`core` must be one of {', '.join(map(repr, CORES))}, or a Keras RNN cell, "
-        "which is a layer with a `state_size`, such as `keras.layers.LSTMCell(256)`. "
-        f"Received: core={core!r}"
-    )
-
-
-def _reset_dropout_masks(core):
-    """A mask holds for one rollout. `keras.layers.RNN` does the same."""
-    for cell in (core, *getattr(core, "cells", ())):
-        if hasattr(cell, "reset_dropout_mask"):
-            cell.reset_dropout_mask()
-            cell.reset_recurrent_dropout_mask()

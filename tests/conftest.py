@@ -28,7 +28,7 @@ def rng():
     return np.random.default_rng(0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_model():
     """A small model, built for grey images, with the given options."""
 

@@ -14,8 +14,9 @@ from keras_ram.export import export_onnx, export_saved_model, serving
 SIZES = [(1, 28, 28), (3, 37, 91), (2, 60, 5)]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def model(make_model, digits):
+    keras.utils.set_random_seed(0)
     (images, labels), _, _ = digits
     model = make_model(scales=(1, 2), filters=(4,), location_units=8)
     model.compile()

@@ -304,3 +304,12 @@ def test_missing_and_damaged_files(make_model, tmp_path):
 
 def test_public_names():
     assert set(keras_ram.__all__) <= set(dir(keras_ram))
+
+
+def test_unknown_names_are_refused(make_model):
+    with pytest.raises(ValueError, match="glimpses"):
+        RAM(10, glimpses=6)
+    with pytest.raises(TypeError, match="learning_rule"):
+        make_model().compile(learning_rule="hybrid")
+    with pytest.raises(ValueError, match="momentum_adam"):
+        make_model().compile("momentum_adam")

@@ -188,11 +188,20 @@ class BaseTrainer(keras.Model):
         )
         baseline_losses = reinforce.baseline_loss(rewards, baselines)
         classification_loss = self.compute_loss(x, y, learned_logits, sample_weight)
+        losses = (classification_loss, reinforce_losses, baseline_losses)
+        logs = self._log(x, y, logits, sample_weight, rewards, losses)
 
-        batch_size = ops.shape(rewards)[0]
-        # Keras divides its own losses by the number of replicas.
+        episode_losses = reinforce_losses + baseline_losses
+        if sample_weight is not None:
+            episode_losses = episode_losses * sample_weight
+        # Keras has divided its own loss by the number of replicas.
+        objective = classification_loss + ops.mean(episode_losses) / self.replicas
+        return objective, logs
+
+    def _log(self, x, y, logits, sample_weight, rewards, losses):
+        classification_loss, reinforce_losses, baseline_losses = losses
         self._loss_tracker.update_state(
-            classification_loss * self.replicas, sample_weight=batch_size
+            classification_loss * self.replicas, sample_weight=ops.shape(rewards)[0]
         )
         self.reward_tracker.update_state(rewards)
         self.reinforce_tracker.update_state(reinforce_losses, sample_weight)
@@ -200,12 +209,7 @@ class BaseTrainer(keras.Model):
         logs = self.compute_metrics(x, y, logits, sample_weight)
         for tracker in (self.reinforce_tracker, self.baseline_tracker):
             logs[tracker.name] = tracker.result()
-
-        episode_losses = reinforce_losses + baseline_losses
-        if sample_weight is not None:
-            episode_losses = episode_losses * sample_weight
-        objective = classification_loss + ops.mean(episode_losses) / self.replicas
-        return objective, logs
+        return logs
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
@@ -217,7 +221,7 @@ class BaseTrainer(keras.Model):
 
     def get_metrics_result(self):
         # Nothing is sampled in evaluation, so these two have no value there.
-        # `compute_objective` adds them in training.
+        # `_log` adds them in training.
         logs = super().get_metrics_result()
         for tracker in (self.reinforce_tracker, self.baseline_tracker):
             logs.pop(tracker.name)

@@ -1,0 +1,44 @@
+"""The recurrent core: any Keras RNN cell."""
+
+import functools
+
+import keras
+
+from keras_ram.validation import check_integer
+
+CORES = {
+    "rnn": functools.partial(keras.layers.SimpleRNNCell, activation="relu"),
+    "lstm": keras.layers.LSTMCell,
+    "gru": keras.layers.GRUCell,
+}
+
+
+def make_core(core, units, policy):
+    """Turns what a user passes as `core` into an RNN cell.
+
+    Args:
+        core: A name, a cell, or the config of a serialised cell.
+        units: Int, size of the hidden state of a core given by name.
+        policy: Dtype policy of a core given by name.
+    """
+    if isinstance(core, dict):
+        core = keras.saving.deserialize_keras_object(core)
+    if isinstance(core, str) and core in CORES:
+        check_integer("core_units", units)
+        return CORES[core](units, dtype=policy)
+    is_cell = isinstance(core, keras.layers.Layer) and hasattr(core, "state_size")
+    if is_cell and not isinstance(core, keras.layers.RNN):
+        return core
+    raise ValueError(
+        f"`core` must be one of {', '.join(map(repr, CORES))}, or a Keras RNN cell, "
+        "which is a layer with a `state_size`, such as `keras.layers.LSTMCell(256)`. "
+        f"Received: core={core!r}"
+    )
+
+
+def reset_dropout_masks(core):
+    """A mask holds for one rollout. `keras.layers.RNN` does the same."""
+    for cell in (core, *getattr(core, "cells", ())):
+        if hasattr(cell, "reset_dropout_mask"):
+            cell.reset_dropout_mask()
+            cell.reset_recurrent_dropout_mask()
