@@ -29,8 +29,7 @@ def main():
     """Trains, evaluates, saves, exports and draws."""
     arguments = parse_arguments()
     output = arguments.output
-    shutil.rmtree(output, ignore_errors=True)
-    output.mkdir(parents=True)
+    output.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(arguments.seed)
 
     if arguments.dataset == "digits":
@@ -61,6 +60,9 @@ def main():
 
     images, labels = splits["test"]
     model.save(output / "model.keras")
+    # An export never replaces another; these two are from an earlier run.
+    shutil.rmtree(output / "saved_model", ignore_errors=True)
+    (output / "model.onnx").unlink(missing_ok=True)
     export_saved_model(model, output / "saved_model")
     export_onnx(model, output / "model.onnx")
     check_artifacts(model, output, images[:1000])
@@ -79,7 +81,7 @@ def parse_arguments():
     parser.add_argument("--dataset", choices=("digits", "mnist"), default="digits")
     parser.add_argument("--data-dir", help="folder with the idx files of MNIST")
     parser.add_argument(
-        "--output", type=Path, default=Path("quickstart"), help="emptied first"
+        "--output", type=Path, default=Path("quickstart"), help="folder of the results"
     )
     parser.add_argument("--epochs", type=int, help="default: 120, or 45 for MNIST")
     parser.add_argument("--seed", type=int, default=0)
