@@ -38,15 +38,19 @@ def serving_function(model, dtype):
 
     @tf.function(input_signature=[spec], autograph=False)
     def serve(images):
-        rollout = model.rollout(images)
-        logits = rollout["logits"][:, -1]
-        return {
-            "logits": logits,
-            "probabilities": tf.nn.softmax(logits),
-            "locations": rollout["locations"],
-        }
+        return _outputs(model, images)
 
     return serve
+
+
+def _outputs(model, images):
+    rollout = model.rollout(images)
+    logits = rollout["logits"][:, -1]
+    return {
+        "logits": logits,
+        "probabilities": keras.ops.softmax(logits),
+        "locations": rollout["locations"],
+    }
 
 
 def check(model, run, dtype):
@@ -73,13 +77,7 @@ def check(model, run, dtype):
             if dtype == "uint8"
             else (images / 255).astype("float32")
         )
-        rollout = model.rollout(images)
-        logits = rollout["logits"][:, -1]
-        expected = {
-            "logits": logits,
-            "probabilities": keras.ops.softmax(logits),
-            "locations": rollout["locations"],
-        }
+        expected = _outputs(model, images)
         outputs = run(images)
         for name in OUTPUTS:
             difference = np.abs(
