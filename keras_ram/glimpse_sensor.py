@@ -8,6 +8,10 @@ from keras import ops
 
 from keras_ram.validation import check_integer, check_positive
 
+# Images are read in blocks of so many pixels side by side, because reading
+# contiguous memory is fast.
+BLOCK = 8
+
 
 @keras.saving.register_keras_serializable("keras_ram")
 class GlimpseSensor(keras.layers.Layer):
@@ -87,51 +91,52 @@ class GlimpseSensor(keras.layers.Layer):
             )
 
     def call(self, images, locations):
-        images = ops.cast(images, self.compute_dtype)
+        batch, height, width, channels = ops.shape(images)
         centres = (ops.cast(locations, "float32") + 1) / 2  # fractions of the image
-        patches = [self._patch(images, centres, scale) for scale in self.scales]
+        row_length = (width + BLOCK - 1) // BLOCK
+        padding = row_length * BLOCK - width
+        images = ops.pad(images, ((0, 0), (0, 0), (0, padding), (0, 0)))
+        images = ops.reshape(images, (-1, BLOCK * channels))
+        first_row = ops.arange(0, batch)[:, None] * height
+        patches = []
+        for scale in self.scales:
+            rows, weights_y = self._look(centres[:, 1:], height, scale, 1)
+            blocks, weights_x = self._look(centres[:, :1], width, scale, BLOCK)
+            # Cropped before it is weighed: the work follows the patch, not the
+            # size of the image.
+            rows = (first_row + rows) * row_length
+            crop = ops.take(images, rows[:, :, None] + blocks[:, None], axis=0)
+            crop = ops.cast(crop, self.compute_dtype)  # (B, n, m, BLOCK*C)
+            crop = ops.reshape(crop, (batch, rows.shape[1], -1))
+            crop = ops.matmul(weights_y, crop)
+            crop = ops.reshape(crop, (batch, self.patch_size, -1, channels))
+            patches.append(ops.einsum("byxc,bvx->byvc", crop, weights_x))
         return ops.stack(patches, axis=1)  # (B, k, w, w, C)
 
-    def _patch(self, images, centres, scale):
-        batch, height, width, channels = ops.shape(images)
-        side = scale * self.patch_size
-        left = centres[:, :1] * ops.cast(width, "float32") - side / 2  # (B, 1)
-        top = centres[:, 1:] * ops.cast(height, "float32") - side / 2
+    def _look(self, centres, size, scale, block):
+        """What a patch sees along one axis, in blocks of pixels.
 
-        # Rows are cropped before they are weighed: a row is contiguous memory,
-        # and the work then follows the patch, not the height of the image.
-        rows = ops.floor(top) + ops.arange(0, math.ceil(side) + 1, dtype="float32")
-        last_row = ops.cast(height - 1, "float32")
-        inside = ops.cast((rows >= 0) & (rows <= last_row), "float32")
-        weights_y = self._weights(top, rows, scale) * inside[:, None]  # (B, w, n)
-        # Clipped as integers, so that NaN becomes some row and not a wild address.
-        rows = ops.clip(ops.cast(rows, "int32"), 0, height - 1)
-        rows = rows + ops.arange(0, batch)[:, None] * height
-        crop = ops.take(
-            ops.reshape(images, (-1, width * channels)), rows, axis=0
-        )  # (B, n, W*C)
-        crop = ops.matmul(ops.cast(weights_y, crop.dtype), crop)  # (B, w, W*C)
-
-        columns = ops.arange(0, width, dtype="float32")
-        weights_x = self._weights(left, columns, scale)  # (B, w, W)
-        return ops.einsum(
-            "byxc,bvx->byvc",
-            ops.reshape(crop, (-1, self.patch_size, width, channels)),
-            ops.cast(weights_x, crop.dtype),
-        )
-
-    def _weights(self, start, pixels, scale):
-        """The share of each cell that each pixel covers: `(B, cells, pixels)`.
-
-        Differences to the first pixel are taken before anything else, so that
-        the rounding does not grow with the size of the image.
+        Returns:
+            The indices of the blocks that it may touch, `(B, n)`, and the share
+            of each cell that each of their pixels covers, `(B, w, n * block)`.
         """
-        origin = ops.floor(start)
-        pixels = (pixels - origin)[:, None]
-        cells = ops.arange(0, self.patch_size, dtype="float32")[:, None] * scale
-        cells = (start - origin)[:, None] + cells  # (B, w, 1)
+        side = scale * self.patch_size
+        number = math.ceil(side / block) + 1
+        start = centres * ops.cast(size, "float32") - side / 2  # (B, 1)
+        first = ops.floor(start / block)
+        # Counted from the first pixel, positions are small, and their rounding
+        # does not grow with the image.
+        cells = ops.arange(0, self.patch_size, dtype="float32") * scale
+        cells = (start - first * block + cells)[..., None]  # (B, w, 1)
+        pixels = ops.arange(0, number * block, dtype="float32")
         overlap = ops.minimum(cells + scale, pixels + 1) - ops.maximum(cells, pixels)
-        return ops.relu(overlap) / scale
+        pixels = first * block + pixels  # (B, n * block)
+        inside = (pixels >= 0) & (pixels < ops.cast(size, "float32"))
+        weights = ops.relu(overlap) / scale * ops.cast(inside[:, None], "float32")
+        blocks = first + ops.arange(0, number, dtype="float32")
+        # Clipped as integers, so that NaN becomes some block and not a wild address.
+        blocks = ops.clip(ops.cast(blocks, "int32"), 0, (size - 1) // block)
+        return blocks, ops.cast(weights, self.compute_dtype)
 
     def compute_output_shape(self, images_shape, locations_shape):
         side = self.patch_size

@@ -133,17 +133,15 @@ class RAM(Trainer):
             head.build(hidden_shape)
 
     def call(self, images, training=False, return_rollout=False):
-        if not keras.backend.is_float_dtype(
-            keras.backend.standardize_dtype(images.dtype)
-        ):
-            images = ops.cast(images, self.compute_dtype) / 255
+        dtype = keras.backend.standardize_dtype(images.dtype)
+        unit = 1 if keras.backend.is_float_dtype(dtype) else 255
         batch_size = ops.shape(images)[0]
         location = self.location_sampler.first(batch_size, training)  # (B, 2)
         states = keras.layers.RNN(self.core).get_initial_state(batch_size)
         reset_dropout_masks(self.core)
         locations, log_probs, hidden_states = [], [], []
         for step in range(self.num_glimpses):
-            patches = self.glimpse_sensor(images, location)  # (B, k, w, w, C)
+            patches = self.glimpse_sensor(images, location) / unit  # (B, k, w, w, C)
             glimpse = self.glimpse_net(patches, location)  # (B, G)
             hidden_state, states = self.core(glimpse, states)  # (B, h)
             locations.append(location)
