@@ -23,6 +23,11 @@ CROSS_ENTROPIES = {
     "categorical_crossentropy": keras.losses.CategoricalCrossentropy,
 }
 
+NOT_FINITE = (
+    "The loss is not finite, and the weights were left as they were. "
+    "Check the images for NaN, the labels, and the learning rate."
+)
+
 
 class BaseTrainer(keras.Model):
     """Adds REINFORCE to `keras.Model`: `compile`, its options, the objective.

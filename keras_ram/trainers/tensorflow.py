@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_ram.trainers.base import BaseTrainer
+from keras_ram.trainers.base import NOT_FINITE, BaseTrainer
 
 
 class TensorFlowTrainer(BaseTrainer):
@@ -13,15 +13,20 @@ class TensorFlowTrainer(BaseTrainer):
     def replicas(self):
         return self.distribute_strategy.num_replicas_in_sync
 
+    def compile(self, *args, run_eagerly=False, jit_compile="auto", **kwargs):
+        if jit_compile == "auto":
+            # The model is many small products, which XLA puts together. Under a
+            # strategy the replicas talk to each other, which XLA cannot compile.
+            jit_compile = not run_eagerly and self.replicas == 1
+        super().compile(
+            *args, run_eagerly=run_eagerly, jit_compile=jit_compile, **kwargs
+        )
+
     def train_step(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
             objective, logs = self.compute_objective(x, y, sample_weight)
-            objective = tf.debugging.check_numerics(
-                objective,
-                "The loss is not finite, and the weights were left as they were. "
-                "Check the images for NaN, the labels, and the learning rate.",
-            )
+            objective = tf.debugging.check_numerics(objective, NOT_FINITE)
             scaled_objective = self.optimizer.scale_loss(objective)
         weights = self.trainable_weights
         gradients = [

@@ -1,0 +1,29 @@
+"""The gradient step on PyTorch."""
+
+import keras
+import torch
+
+from keras_ram.trainers.base import NOT_FINITE, BaseTrainer
+
+
+class TorchTrainer(BaseTrainer):
+    """Follows the gradient by backpropagation."""
+
+    def train_step(self, data):
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        self.zero_grad()
+        objective, logs = self.compute_objective(x, y, sample_weight)
+        if not torch.isfinite(objective):
+            raise ValueError(NOT_FINITE)
+        self.optimizer.scale_loss(objective).backward()
+        weights = self.trainable_weights
+        gradients = [
+            # What a learning rule does not use, it leaves alone.
+            torch.zeros_like(weight.value)
+            if weight.value.grad is None
+            else weight.value.grad
+            for weight in weights
+        ]
+        with torch.no_grad():
+            self.optimizer.apply(gradients, weights)
+        return logs
