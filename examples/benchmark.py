@@ -1,0 +1,232 @@
+"""Measures the speed of training and inference beside that of the machine.
+
+    python examples/benchmark.py
+    python examples/benchmark.py --peer CHECKOUT --json results.json
+
+Every figure stands beside the bare chain of matrix products of the same sizes,
+timed in the same rounds: their ratio means the same on every machine. Training
+counts as three forward passes. `--peer` runs a checkout of
+github.com/kevinzakka/recurrent-visual-attention in turns with this package; it
+needs PyTorch. Each case runs in a process of its own.
+"""
+
+import argparse
+import concurrent.futures
+import json
+import multiprocessing
+import resource
+import statistics
+import sys
+import time
+
+import keras
+import numpy as np
+
+import keras_ram
+
+PAPER_28 = {"size": 28, "patch_size": 8, "scales": (1,), "num_glimpses": 6}
+PAPER_100 = {"size": 100, "patch_size": 12, "scales": (1, 2, 4, 8), "num_glimpses": 8}
+CASES = {
+    "tasks": [
+        {**PAPER_28, "batch": 128},
+        {**PAPER_28, "batch": 512},
+        {**PAPER_100, "batch": 128},
+    ],
+    "sizes": [
+        {**PAPER_100, "size": s, "batch": 16} for s in (100, 200, 400, 800, 1600)
+    ],
+    "glimpses": [
+        {**PAPER_28, "batch": 128, "num_glimpses": t} for t in (4, 8, 16, 32, 64)
+    ],
+}
+WIDTH, EMBEDDING = 256, 128  # of the default model
+
+
+def main():
+    """Runs the cases, prints the table and writes the JSON."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--suite", choices=CASES, action="append", help="default: all")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--peer", help="checkout of the PyTorch implementation")
+    parser.add_argument("--json", help="file to write the results to")
+    arguments = parser.parse_args()
+    rows = []
+    for suite in arguments.suite or CASES:
+        print(f"\n{suite}")
+        peer = arguments.peer if suite == "tasks" else None
+        for number, case in enumerate(CASES[suite]):
+            with concurrent.futures.ProcessPoolExecutor(
+                1, multiprocessing.get_context("spawn")
+            ) as pool:
+                figures = pool.submit(measure, case, arguments.rounds, peer).result()
+            if number == 0:
+                print("  ".join(f"{name:>12}" for name in figures))
+            print(
+                "  ".join(f"{value:>12.4g}" for value in figures.values()), flush=True
+            )
+            rows.append({"suite": suite, **case, **figures})
+    if arguments.json:
+        about = {"backend": keras.backend.backend(), "keras": keras.__version__}
+        with open(arguments.json, "w") as file:
+            json.dump({**about, "rows": rows}, file, indent=1)
+
+
+def measure(case, rounds, peer):
+    """Times one case; medians over the rounds.
+
+    Returns:
+        A dict of figures: images a second, ratios, seconds, GB.
+    """
+    case = dict(case)
+    size, batch = case.pop("size"), case.pop("batch")
+    steps = max(2, 2**21 // (batch * size * size), 240 // case["num_glimpses"])
+    steps = min(steps, max(2, 2**29 // (batch * size * size)))
+    generator = np.random.default_rng(0)
+    images = generator.uniform(size=(steps * batch, size, size, 1)).astype("float32")
+    labels = generator.integers(0, 10, len(images))
+
+    model = keras_ram.RAM(10, **case)
+    model.compile()
+    first_step = seconds(
+        lambda: model.fit(images[:batch], labels[:batch], batch, verbose=0)
+    )
+    runs = {
+        "matmul": products(batch, steps, **case),
+        "fit": lambda: model.fit(images, labels, batch, verbose=0),
+        "predict": lambda: model.predict(images, batch, verbose=0),
+        "copy": lambda: images.copy(),
+    }
+    if peer:
+        runs.update(peer_runs(peer, images, labels, batch, **case))
+    for run in runs.values():
+        run()
+    times = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            times[name].append(seconds(run))
+
+    def ratio(name, unit, factor=1):
+        pairs = zip(times[name], times[unit], strict=True)
+        return statistics.median(factor * u / t for t, u in pairs)
+
+    figures = {"size": size, "glimpses": case["num_glimpses"], "batch": batch}
+    figures["first step s"] = first_step
+    for name, run_times in times.items():
+        if name != "copy":
+            figures[f"{name}/s"] = len(images) / statistics.median(run_times)
+    figures["fit/matmul"] = ratio("fit", "matmul", 3)
+    figures["predict/mm"] = ratio("predict", "matmul")
+    figures["copy us"] = statistics.median(times["copy"]) / len(images) * 1e6
+    if peer:
+        figures["fit/peer"] = ratio("fit", "peer fit")
+        figures["predict/peer"] = ratio("predict", "peer predict")
+    figures["peak GB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    figures["images GB"] = images.nbytes / 2**30
+    return figures
+
+
+def seconds(run):
+    """Wall time of a call."""
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def products(batch, steps, patch_size, scales, num_glimpses):
+    """The matrix products of a forward pass, and nothing else."""
+    inputs = patch_size**2 * len(scales)
+    shapes = [
+        (inputs, EMBEDDING),
+        (2 * EMBEDDING, WIDTH),
+        (WIDTH, WIDTH),
+        (WIDTH, WIDTH),
+    ]
+    weights = [keras.random.normal(shape, stddev=0.01) for shape in shapes]
+    patches = keras.random.normal((batch, inputs))
+    where = keras.random.normal((batch, EMBEDDING))
+    hidden = keras.random.normal((batch, WIDTH))
+
+    def chain(patches, where, hidden):
+        for _ in range(num_glimpses):
+            what = keras.ops.matmul(patches, weights[0])
+            glimpse = keras.ops.concatenate([what, where], axis=1)
+            glimpse = keras.ops.matmul(glimpse, weights[1])
+            hidden = keras.ops.matmul(glimpse, weights[2]) + keras.ops.matmul(
+                hidden, weights[3]
+            )
+        return hidden
+
+    compiled = compiler()(chain)
+
+    def run():
+        for _ in range(steps):
+            hidden_state = compiled(patches, where, hidden)
+        keras.ops.convert_to_numpy(hidden_state)
+
+    return run
+
+
+def compiler():
+    """How the backend makes a graph of a function."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.jit
+    return lambda function: function
+
+
+def peer_runs(checkout, images, labels, batch, patch_size, scales, num_glimpses):
+    """Training and inference of the PyTorch implementation, from memory."""
+    sys.path.insert(0, checkout)
+    import torch
+    from model import RecurrentAttention
+
+    factor = scales[1] // scales[0] if len(scales) > 1 else 1
+    model = RecurrentAttention(
+        patch_size, len(scales), factor, 1, EMBEDDING, EMBEDDING, 0.15, WIDTH, 10
+    )
+    optimizer = torch.optim.Adam(model.parameters())
+    images = torch.tensor(images).permute(0, 3, 1, 2).contiguous()
+    labels = torch.tensor(labels)
+
+    def rollout(x):
+        hidden = torch.zeros(len(x), WIDTH)
+        location = torch.rand(len(x), 2) * 2 - 1
+        baselines, log_probs = [], []
+        for step in range(num_glimpses):
+            last = step == num_glimpses - 1
+            hidden, location, baseline, *guess, log_prob = model(
+                x, location, hidden, last
+            )
+            baselines.append(baseline)
+            log_probs.append(log_prob)
+        return guess[0], torch.stack(baselines, 1), torch.stack(log_probs, 1)
+
+    def fit():
+        for start in range(0, len(images), batch):
+            x, y = images[start : start + batch], labels[start : start + batch]
+            guess, baselines, log_probs = rollout(x)
+            reward = (guess.argmax(1) == y).float()[:, None].expand_as(baselines)
+            loss = torch.nn.functional.nll_loss(guess, y)
+            loss = loss + torch.nn.functional.mse_loss(baselines, reward)
+            loss = loss - (log_probs * (reward - baselines.detach())).sum(1).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+    def predict():
+        with torch.no_grad():
+            for start in range(0, len(images), batch):
+                rollout(images[start : start + batch])
+
+    return {"peer fit": fit, "peer predict": predict}
+
+
+if __name__ == "__main__":
+    main()
