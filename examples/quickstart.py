@@ -33,17 +33,16 @@ def main():
     keras.utils.set_random_seed(arguments.seed)
 
     if arguments.dataset == "digits":
-        model, batches, splits, epochs = digits(arguments.seed)
+        model, batches, splits, epochs, rate = digits(arguments.seed)
     else:
-        model, batches, splits, epochs = mnist(arguments)
+        model, batches, splits, epochs, rate = mnist(arguments)
     epochs = arguments.epochs or epochs
     steps = epochs * len(batches)
     # The probability of the true class tells more about a glimpse than whether
     # the guess was right.
     model.compile(
-        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(2e-3, steps)),
+        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, steps)),
         reward="probability",
-        jit_compile=True,
     )
     start = time.time()
     # The batches are shuffled already.
@@ -110,7 +109,7 @@ def digits(seed):
             {"train": train, "validation": validation, "test": test}.items()
         )
     }
-    return model, batches, splits, 120
+    return model, batches, splits, 120, 2e-3
 
 
 def mnist(arguments):
@@ -132,7 +131,7 @@ def mnist(arguments):
         .prefetch(2)
     )
     splits = {"train": train, "validation": validation, "test": test}
-    return model, batches, splits, 45
+    return model, batches, splits, 45, 1e-3
 
 
 def check_artifacts(model, output, images):
