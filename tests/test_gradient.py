@@ -157,7 +157,7 @@ def test_hybrid_reward_reaches_the_location_network_alone(model, problem, option
     for choice in ({}, options):
         model.set_weights(start)
         model.location_sampler.seed_generator.state.assign([7, 0])
-        model.compile(keras.optimizers.SGD(1.0), **choice)
+        model.compile(keras.optimizers.SGD(1.0), jit_compile=False, **choice)
         model.train_on_batch(images, labels)
         updates.append({w.path: w.numpy() for w in model.trainable_weights})
     for path, value in updates[0].items():
@@ -175,7 +175,12 @@ def test_pure_learning_takes_nothing_from_the_labels_but_the_reward(model, probl
     model.classifier.set_weights([np.zeros((5, 3)), np.array([0.0, 0.0, -1e9])])
     labels = np.full(len(images), 2)
     start = [w.numpy() for w in model.trainable_weights]
-    model.compile(keras.optimizers.SGD(1.0), learning="reinforce", baseline=None)
+    model.compile(
+        keras.optimizers.SGD(1.0),
+        learning="reinforce",
+        baseline=None,
+        jit_compile=False,
+    )
     model.train_on_batch(images, labels)
     for before, after in zip(start, model.trainable_weights, strict=True):
         np.testing.assert_array_equal(after.numpy(), before)

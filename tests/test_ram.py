@@ -53,7 +53,7 @@ def test_one_glimpse(make_model, batch):
     model = make_model(num_glimpses=1)
     assert model.rollout(images)["location_log_probs"].shape == (64, 0)
     for learning in ("hybrid", "reinforce"):
-        model.compile(learning=learning)
+        model.compile(learning=learning, jit_compile=False)
         model.fit(images, labels, verbose=0)
 
 
@@ -76,7 +76,7 @@ def test_cores_train_and_are_restored(core, weights, make_model, batch, tmp_path
     images, labels = batch
     model = make_model(core=core() if callable(core) else core)
     assert len(model.core.trainable_weights) == weights
-    model.compile()
+    model.compile(jit_compile=False)
     model.fit(images, labels, epochs=2, verbose=0)
     model.save(tmp_path / "m.keras")
     restored = keras.saving.load_model(tmp_path / "m.keras")
@@ -99,7 +99,7 @@ def test_a_minimal_cell_is_enough(make_model, batch):
             return output, [output]
 
     model = make_model(core=MinimalCell())
-    model.compile()
+    model.compile(jit_compile=False)
     model.fit(*batch, verbose=0)
     assert model.classifier.kernel.shape == (6, 10)
 
@@ -137,7 +137,7 @@ def test_same_seed_same_weights(make_model, batch):
     for _ in range(2):
         keras.utils.set_random_seed(4)
         model = make_model(seed=4)
-        model.compile()
+        model.compile(jit_compile=False)
         model.fit(*batch, epochs=2, verbose=0)
         weights.append(model.get_weights())
     for first, second in zip(*weights, strict=True):
@@ -148,8 +148,8 @@ def test_same_seed_same_weights(make_model, batch):
 def test_half_precision(policy, make_model, batch, tmp_path):
     images, labels = batch
     model = make_model(patch_size=8, dtype=policy)
-    model.compile(keras.optimizers.Adam(1e-2))
-    history = model.fit(images, labels, batch_size=16, epochs=30, verbose=0)
+    model.compile(keras.optimizers.Adam(1e-2), jit_compile=False)
+    history = model.fit(images, labels, batch_size=16, epochs=40, verbose=0)
     losses = history.history["loss"]
     assert losses[-1] < 0.7 * losses[0]
     assert model.core.compute_dtype == policy.removeprefix("mixed_")
@@ -268,7 +268,7 @@ def test_bad_images_in_predict(images, make_model):
 
 def test_labels_are_needed(make_model):
     model = make_model()
-    model.compile()
+    model.compile(jit_compile=False)
     with pytest.raises(ValueError, match="RAM learns from labels"):
         model.fit(IMAGES, verbose=0)
 
@@ -278,17 +278,18 @@ def test_unknown_number_of_channels():
         RAM(10).build((None, 28, 28, None))
 
 
-def test_nan_in_a_pipeline_stops_training_and_spares_the_weights(make_model):
+def test_nan_in_a_pipeline_stops_training_before_anything_is_saved(
+    make_model, tmp_path
+):
     import tensorflow as tf
 
     model = make_model()
     model.compile()
-    before = [weight.numpy() for weight in model.trainable_weights]
     pipeline = tf.data.Dataset.from_tensors((NAN, LABELS))
-    with pytest.raises(tf.errors.InvalidArgumentError, match="The loss is not finite"):
-        model.fit(pipeline, shuffle=False, verbose=0)
-    for weight, value in zip(model.trainable_weights, before, strict=True):
-        np.testing.assert_array_equal(weight.numpy(), value)
+    checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "m.keras", save_freq=1)
+    with pytest.raises(RuntimeError, match="NaN or Inf loss encountered"):
+        model.fit(pipeline, shuffle=False, verbose=0, callbacks=checkpoint)
+    assert not (tmp_path / "m.keras").exists()
 
 
 def test_missing_and_damaged_files(make_model, tmp_path):

@@ -23,11 +23,6 @@ CROSS_ENTROPIES = {
     "categorical_crossentropy": keras.losses.CategoricalCrossentropy,
 }
 
-NOT_FINITE = (
-    "The loss is not finite, and the weights were left as they were. "
-    "Check the images for NaN, the labels, and the learning rate."
-)
-
 
 class BaseTrainer(keras.Model):
     """Adds REINFORCE to `keras.Model`: `compile`, its options, the objective.
@@ -138,13 +133,38 @@ class BaseTrainer(keras.Model):
         if self.built:
             self.optimizer.build(self.trainable_variables)
 
-    def fit(self, x=None, y=None, *args, validation_data=None, **kwargs):
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        validation_split=0.0,
+        validation_data=None,
+        **kwargs,
+    ):
         check_images(x)
         check_labels(y, self.num_classes)
         if isinstance(validation_data, (tuple, list)):
             check_images(validation_data[0])
             check_labels(validation_data[1], self.num_classes)
-        return super().fit(x, y, *args, validation_data=validation_data, **kwargs)
+        if not isinstance(callbacks, keras.callbacks.CallbackList):
+            # First, so that no other callback saves what has become NaN.
+            guard = keras.callbacks.TerminateOnNaN(raise_error=True)
+            callbacks = [guard, *keras.tree.flatten(callbacks or [])]
+        return super().fit(
+            x,
+            y,
+            batch_size,
+            epochs,
+            verbose,
+            callbacks,
+            validation_split,
+            validation_data,
+            **kwargs,
+        )
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
         check_images(x)

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_ram.trainers.base import NOT_FINITE, BaseTrainer
+from keras_ram.trainers.base import BaseTrainer
 
 
 class TensorFlowTrainer(BaseTrainer):
@@ -26,7 +26,6 @@ class TensorFlowTrainer(BaseTrainer):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
             objective, logs = self.compute_objective(x, y, sample_weight)
-            objective = tf.debugging.check_numerics(objective, NOT_FINITE)
             scaled_objective = self.optimizer.scale_loss(objective)
         weights = self.trainable_weights
         gradients = [

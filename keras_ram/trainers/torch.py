@@ -3,7 +3,7 @@
 import keras
 import torch
 
-from keras_ram.trainers.base import NOT_FINITE, BaseTrainer
+from keras_ram.trainers.base import BaseTrainer
 
 
 class TorchTrainer(BaseTrainer):
@@ -13,8 +13,6 @@ class TorchTrainer(BaseTrainer):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         self.zero_grad()
         objective, logs = self.compute_objective(x, y, sample_weight)
-        if not torch.isfinite(objective):
-            raise ValueError(NOT_FINITE)
         self.optimizer.scale_loss(objective).backward()
         weights = self.trainable_weights
         gradients = [
