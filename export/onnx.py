@@ -1,54 +1,95 @@
 """ONNX, for ONNX Runtime and all that reads the format."""
 
-from keras_ram.export.serving import INPUT, OUTPUTS, check, published, serving_function
+import json
+from pathlib import Path
+
+from keras_ram.export.serving import check, published, serving_function
+
+from keras_ram.serving import OUTPUTS, Server
+from keras_ram.validation import check_choice
 
 OPSET = 18  # the highest that tf2onnx writes
+SCALING = {
+    "float32": "images: float32 in [0, 1], channels last; divide bytes by 255",
+    "uint8": "images: uint8 in [0, 255], channels last; the model scales them",
+}
 
 
-def export_onnx(model, path, input_dtype="float32"):
+def export_onnx(model, path, input_dtype="float32", overwrite=False):
     """Writes an ONNX file.
 
     Its input is `images`, its outputs are `logits`, `probabilities` and
     `locations`, as for `export_saved_model`; batch, height and width are free.
+    The file's metadata tell the settings of the model and how to scale pixels.
     What was written is checked, run in ONNX Runtime, and compared with the
     model before it is published.
 
     Args:
         model: A `keras_ram.RAM` that was built: fitted, called or loaded.
-        path: The file to write. Must not exist yet.
+        path: The file to write.
         input_dtype: `"float32"` (pixels in [0, 1]) or `"uint8"` (in [0, 255]).
+        overwrite: Bool. Replace the file if it exists.
 
     Returns:
         Float, the largest difference to the model's logits that was seen.
 
     Raises:
         FileExistsError: If the file exists. It is left as it was.
+        IsADirectoryError: If `path` is a folder.
         RuntimeError: If what was written does not agree with the model.
         ValueError: If the model was not built.
+
+    Example:
+
+    >>> import os, tempfile
+    >>> from keras_ram.export import export_onnx
+    >>> model = keras_ram.RAM(num_classes=10, num_glimpses=2)
+    >>> model.build((None, 28, 28, 1))
+    >>> export_onnx(model, os.path.join(tempfile.mkdtemp(), "ram.onnx")) < 0.1
+    True
     """
     import onnx
     import onnxruntime
     import tf2onnx
 
-    if input_dtype not in ("float32", "uint8"):
-        raise ValueError(
-            f'`input_dtype` must be "float32" or "uint8". Received: {input_dtype!r}'
-        )
-    function = serving_function(model, input_dtype)
-    with published(path) as file:
+    check_choice("input_dtype", input_dtype, tuple(SCALING))
+    if Path(path).is_dir():
+        raise IsADirectoryError(f"`path` must be a file. Received: path={path}")
+    server = Server(model)
+    function = serving_function(server, input_dtype)
+    with published(path, overwrite) as file:
         proto, _ = tf2onnx.convert.from_function(
             function, function.input_signature, opset=OPSET
         )
         _name_dimensions(proto)
+        onnx.helper.set_model_props(proto, _metadata(model, input_dtype))
         onnx.checker.check_model(proto, full_check=True)
         onnx.save(proto, file)
         session = onnxruntime.InferenceSession(file)
 
         def run(images):
-            outputs = session.run(OUTPUTS, {INPUT: images})
+            outputs = session.run(OUTPUTS, {"images": images})
             return dict(zip(OUTPUTS, outputs, strict=True))
 
-        return check(model, run, input_dtype)
+        return check(server, run, input_dtype)
+
+
+def _metadata(model, input_dtype):
+    sensor = model.glimpse_sensor
+    values = {
+        "name": model.name,
+        "num_classes": model.num_classes,
+        "num_glimpses": model.num_glimpses,
+        "patch_size": sensor.patch_size,
+        "scales": list(sensor.scales),
+        "channels": model.input_spec.axes[-1],
+        "input": SCALING[input_dtype],
+        "locations": "(x, y) of each glimpse; -1 and 1 are the image's edges",
+    }
+    return {
+        f"keras_ram.{name}": value if isinstance(value, str) else json.dumps(value)
+        for name, value in values.items()
+    }
 
 
 def _name_dimensions(proto):

@@ -3,23 +3,30 @@
 from pathlib import Path
 
 import tensorflow as tf
-from keras_ram.export.serving import check, published, serving_function
+from keras_ram.export.serving import check, published, random_images, serving_function
+
+from keras_ram.serving import Server
+from keras_ram.validation import check_integer
+
+SIGNATURES = {"serving_default": "float32", "serve_uint8": "uint8"}
 
 
-def export_saved_model(model, path, version=1):
+def export_saved_model(model, path, version=1, overwrite=False):
     """Writes `path/version/`, a SavedModel for TF Serving.
 
     Its signatures are `serving_default` (`images`: float32 in [0, 1]) and
     `serve_uint8` (`images`: uint8 in [0, 255]). Both take any batch size,
     height and width, and give `logits` and `probabilities` of shape `(batch,
-    classes)`, and `locations` of shape `(batch, glimpses, 2)`. Nothing in them
-    is random. What was written is loaded and compared with the model before it
-    is published.
+    classes)`, and `locations` of shape `(batch, glimpses, 2)`, all float32.
+    Nothing in them is random. The requests that TF Serving replays to warm up
+    lie in `assets.extra`. What was written is loaded and compared with the
+    model before it is published.
 
     Args:
         model: A `keras_ram.RAM` that was built: fitted, called or loaded.
         path: The folder that holds the versions of this model.
-        version: Int, at least 1. Must not exist yet.
+        version: Int, at least 1.
+        overwrite: Bool. Replace that version if it exists.
 
     Returns:
         Float, the largest difference to the model's logits that was seen.
@@ -28,22 +35,33 @@ def export_saved_model(model, path, version=1):
         FileExistsError: If that version exists. It is left as it was.
         RuntimeError: If what was written does not agree with the model.
         ValueError: If the model was not built.
+
+    Example:
+
+    >>> import os, tempfile
+    >>> from keras_ram.export import export_saved_model
+    >>> model = keras_ram.RAM(num_classes=10, num_glimpses=2)
+    >>> model.build((None, 28, 28, 1))
+    >>> folder = tempfile.mkdtemp()
+    >>> export_saved_model(model, folder) < 0.1
+    True
+    >>> sorted(os.listdir(os.path.join(folder, "1", "assets.extra")))
+    ['tf_serving_warmup_requests']
     """
-    signatures = {
-        "serving_default": serving_function(model, "float32"),
-        "serve_uint8": serving_function(model, "uint8"),
-    }
+    check_integer("version", version)
+    server = Server(model)
     module = tf.Module()
-    module.variables_to_save = [variable.value for variable in model.variables]
-    with published(Path(path) / str(version)) as folder:
+    module.variables_to_save = [variable.value for variable in server.variables]
+    signatures = {
+        name: serving_function(server, dtype) for name, dtype in SIGNATURES.items()
+    }
+    with published(Path(path) / str(version), overwrite) as folder:
         tf.saved_model.save(module, str(folder), signatures=signatures)
+        _write_warmup(server, folder / "assets.extra")
         loaded = tf.saved_model.load(str(folder))
         return max(
-            check(model, _runner(loaded.signatures[name]), dtype)
-            for name, dtype in (
-                ("serving_default", "float32"),
-                ("serve_uint8", "uint8"),
-            )
+            check(server, _runner(loaded.signatures[name]), dtype)
+            for name, dtype in SIGNATURES.items()
         )
 
 
@@ -53,3 +71,20 @@ def _runner(signature):
         return {name: value.numpy() for name, value in outputs.items()}
 
     return run
+
+
+def _write_warmup(server, folder):
+    """One request to each signature, in the format of TF Serving."""
+    from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
+
+    folder.mkdir()
+    with tf.io.TFRecordWriter(str(folder / "tf_serving_warmup_requests")) as writer:
+        for name, dtype in SIGNATURES.items():
+            images = random_images((1, 28, 28, server.channels), dtype)
+            request = predict_pb2.PredictRequest(
+                model_spec=model_pb2.ModelSpec(name=server.name, signature_name=name),
+                inputs={"images": tf.make_tensor_proto(images)},
+            )
+            log = prediction_log_pb2.PredictLog(request=request)
+            record = prediction_log_pb2.PredictionLog(predict_log=log)
+            writer.write(record.SerializeToString())

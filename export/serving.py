@@ -1,65 +1,35 @@
-"""What every artifact shares: the function it holds, its check, its publication."""
+"""What every artifact shares: its check and its publication."""
 
 import contextlib
 import os
-import tempfile
+import shutil
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-INPUT = "images"
-OUTPUTS = ("logits", "probabilities", "locations")
+from keras_ram.serving import OUTPUTS
+
 # A recurrence amplifies the rounding that differs between runtimes, now and then
 # a thousandfold on noise. A wrong artifact differs everywhere.
 TYPICAL, LARGEST = 1e-4, 0.1
 
 
-def serving_function(model, dtype):
-    """The deterministic rollout of a model, as a function of `images`.
-
-    Args:
-        model: A built `keras_ram.RAM`.
-        dtype: `"float32"` (pixels in [0, 1]) or `"uint8"` (in [0, 255]).
-
-    Returns:
-        A `tf.function` from images `(batch, height, width, channels)`, all but
-        the channels free, to a dict: `logits` and `probabilities` of shape
-        `(batch, classes)`, and `locations` of shape `(batch, T, 2)`.
-    """
-    if not model.built:
-        raise ValueError(
-            "The model has no weights yet, and cannot be exported. Call it on a "
-            "batch of images, or `fit` it, first."
-        )
-    channels = model.input_spec.axes[-1]
-    spec = tf.TensorSpec((None, None, None, channels), dtype, name=INPUT)
-
-    @tf.function(input_signature=[spec], autograph=False)
-    def serve(images):
-        return _outputs(model, images)
-
-    return serve
+def serving_function(server, dtype):
+    """A `keras_ram.serving.Server` as a TensorFlow function of `images`."""
+    (images,) = server.signature(dtype)
+    spec = tf.TensorSpec(images.shape, dtype, name=images.name)
+    return tf.function(server.call, input_signature=[spec], autograph=False)
 
 
-def _outputs(model, images):
-    rollout = model.rollout(images)
-    logits = rollout["logits"][:, -1]
-    return {
-        "logits": logits,
-        "probabilities": keras.ops.softmax(logits),
-        "locations": rollout["locations"],
-    }
-
-
-def check(model, run, dtype):
+def check(server, run, dtype):
     """Compares an artifact with its model on random images of several sizes.
 
     Args:
-        model: A built `keras_ram.RAM`.
+        server: The `keras_ram.serving.Server` that was written.
         run: Function from an array of images to a dict of arrays.
-        dtype: As for `serving_function`.
+        dtype: `"float32"` (pixels in [0, 1]) or `"uint8"` (in [0, 255]).
 
     Returns:
         Float, the largest difference seen in the logits.
@@ -67,17 +37,10 @@ def check(model, run, dtype):
     Raises:
         RuntimeError: If the artifact does not say what the model says.
     """
-    rng = np.random.default_rng(0)
-    channels = model.input_spec.axes[-1]
     largest = 0.0
     for height, width in ((28, 28), (60, 41), (7, 100)):
-        images = rng.integers(0, 256, (16, height, width, channels))
-        images = (
-            images.astype("uint8")
-            if dtype == "uint8"
-            else (images / 255).astype("float32")
-        )
-        expected = _outputs(model, images)
+        images = random_images((16, height, width, server.channels), dtype)
+        expected = server(images)
         outputs = run(images)
         for name in OUTPUTS:
             difference = np.abs(
@@ -95,23 +58,48 @@ def check(model, run, dtype):
     return largest
 
 
+def random_images(shape, dtype):
+    """White noise in the range of the dtype."""
+    images = np.random.default_rng(0).integers(0, 256, shape).astype("uint8")
+    return images if dtype == "uint8" else (images / 255).astype("float32")
+
+
 @contextlib.contextmanager
-def published(path):
+def published(path, overwrite=False):
     """Gives a temporary path, and moves what was written there to `path`.
 
-    On an error nothing is published, and nothing is left over.
+    On an error nothing is published, and nothing is left over. What a killed
+    process leaves, the next one for the same path sets right.
 
     Args:
-        path: Where the file or folder is to appear. Must not exist.
+        path: Where the file or folder is to appear.
+        overwrite: Bool. Replace what is there.
     """
     path = Path(path)
-    if path.exists():
-        raise FileExistsError(f"There is something at {path} already.")
+    # In the same folder, so that a move is one rename on one disk.
+    temporary = path.with_name(f".{path.name}.partial")
+    replaced = path.with_name(f".{path.name}.replaced")
+    _tidy(path, temporary, replaced)
+    if path.exists() and not overwrite:
+        raise FileExistsError(
+            f"There is something at {path} already. Pass `overwrite=True` to replace "
+            "it, or choose another place."
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
-    # In the same folder, so that the move is one rename on one disk.
-    with tempfile.TemporaryDirectory(
-        dir=path.parent, prefix=f".{path.name}."
-    ) as folder:
-        temporary = Path(folder) / path.name
+    try:
         yield temporary
-        os.rename(temporary, path)
+        if path.is_dir():  # a rename replaces files, but not folders
+            os.rename(path, replaced)
+        os.replace(temporary, path)
+    finally:
+        _tidy(path, temporary, replaced)
+
+
+def _tidy(path, temporary, replaced):
+    if replaced.exists() and not path.exists():
+        os.rename(replaced, path)
+    for leftover in (temporary, replaced):
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink(missing_ok=True)

@@ -7,6 +7,8 @@ from keras_ram.core import make_core, reset_dropout_masks
 from keras_ram.glimpse_net import GlimpseNet
 from keras_ram.glimpse_sensor import GlimpseSensor
 from keras_ram.location_sampler import LocationSampler
+from keras_ram.presets import PRESETS, load
+from keras_ram.serving import Server
 from keras_ram.trainers import Trainer
 from keras_ram.validation import check_integer, check_positive
 
@@ -68,6 +70,8 @@ class RAM(Trainer):
 
     - [Mnih et al., 2014](https://arxiv.org/abs/1406.6247)
     """
+
+    presets = PRESETS
 
     def __init__(
         self,
@@ -189,21 +193,38 @@ class RAM(Trainer):
         """
         return self(images, training=training, return_rollout=True)
 
-    def export(self, filepath, format="tf_saved_model", **kwargs):
-        """Keras's own export, for images of any size.
+    @classmethod
+    def from_preset(cls, preset):
+        """Loads a pretrained classifier.
 
         Args:
-            filepath, format, **kwargs: As in Keras. The default of
-                `input_signature` leaves batch, height and width free.
+            preset: A name from `RAM.presets`, or the path of a `.keras` file.
+
+        Returns:
+            A `RAM`. Presets are not compiled: `compile` before `evaluate` and
+            `fit`; `predict` and `rollout` work at once.
+
+        Raises:
+            ValueError: If there is no such preset or file, if it is damaged,
+                or if it holds another model.
         """
-        if kwargs.get("input_signature") is None and self.built:
-            images = keras.InputSpec(
-                shape=(None, None, None, self.input_spec.axes[-1]),
-                dtype="float32",
-                name="images",
-            )
-            kwargs["input_signature"] = [images]
-        return super().export(filepath, format=format, **kwargs)
+        model = load(preset)
+        if not isinstance(model, cls):
+            raise ValueError(f"{preset} holds no RAM. Received: {type(model).__name__}")
+        return model
+
+    def export(self, filepath, format="tf_saved_model", **kwargs):
+        """Keras's own export, of what `keras_ram.export` writes.
+
+        The artifact takes `images`, float32, of any batch size, height and
+        width, and gives `logits`, `probabilities` and `locations`.
+
+        Args:
+            filepath, format, **kwargs: As in Keras.
+        """
+        server = Server(self)
+        kwargs.setdefault("input_signature", server.signature())
+        server.export(str(filepath), format=format, **kwargs)
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], self.num_classes)

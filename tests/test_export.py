@@ -1,6 +1,9 @@
 """The artifacts, run where users run them."""
 
+import errno
 import json
+import os
+import signal
 import subprocess
 import sys
 
@@ -109,20 +112,142 @@ def test_nothing_random_is_exported(kind, model, tmp_path):
     assert not [name for name in operations if "random" in name.lower()]
 
 
-@pytest.mark.parametrize("restored", [False, True])
-def test_keras_export(restored, model, tmp_path, rng):
-    """Keras's own call, also on a model that was just loaded and never called."""
-    exported = model
-    if restored:
-        model.save(tmp_path / "m.keras")
-        exported = keras.saving.load_model(tmp_path / "m.keras")
-    exported.export(tmp_path / "m", format="tf_saved_model", verbose=False)
-    served = tf.saved_model.load(tmp_path / "m")
-    for size in SIZES:
+def check_against(model, run, rng, sizes=SIZES):
+    for size in sizes:
         images = images_of(size, rng)
+        outputs, rollout = run(images), model.rollout(images)
+        assert set(outputs) == {"logits", "probabilities", "locations"}
         np.testing.assert_allclose(
-            served.serve(images), model.predict(images, verbose=0), atol=1e-4
+            outputs["logits"], rollout["logits"][:, -1], atol=1e-4
         )
+        np.testing.assert_allclose(
+            outputs["locations"], rollout["locations"], atol=1e-4
+        )
+
+
+@pytest.fixture
+def restored(model, tmp_path):
+    """A model that was just loaded and never called."""
+    model.save(tmp_path / "m.keras")
+    return keras.saving.load_model(tmp_path / "m.keras")
+
+
+def test_keras_saved_model(restored, model, tmp_path, rng):
+    restored.export(tmp_path / "m", format="tf_saved_model", verbose=False)
+    signature = tf.saved_model.load(tmp_path / "m").signatures["serving_default"]
+    check_against(model, lambda images: signature(images=tf.constant(images)), rng)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning:keras.src.export")
+def test_keras_onnx(restored, model, tmp_path, rng):
+    restored.export(tmp_path / "m.onnx", format="onnx", verbose=False)
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+    names = [output.name for output in session.get_outputs()]
+
+    def run(images):
+        return dict(zip(names, session.run(None, {"images": images}), strict=True))
+
+    check_against(model, run, rng)
+
+
+def test_keras_litert(restored, model, tmp_path, rng):
+    interpreter = pytest.importorskip("ai_edge_litert.interpreter")
+    restored.export(tmp_path / "m.tflite", format="litert", verbose=False)
+    runner = interpreter.Interpreter(str(tmp_path / "m.tflite")).get_signature_runner()
+    check_against(model, lambda images: runner(images=images), rng)
+
+
+def test_keras_openvino(restored, model, tmp_path, rng):
+    openvino = pytest.importorskip("openvino")
+    restored.export(tmp_path / "m.xml", format="openvino", verbose=False)
+    # Some processors would compute in half precision by default.
+    compiled = openvino.Core().compile_model(
+        str(tmp_path / "m.xml"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
+
+    def run(images):
+        return {next(iter(k.names)): v for k, v in compiled({"images": images}).items()}
+
+    check_against(model, run, rng)
+
+
+def test_a_half_precision_model_is_exported_in_float32(make_model, tmp_path, rng):
+    model = make_model(dtype="mixed_bfloat16", core="lstm", filters=(4,))
+    export_onnx(model, tmp_path / "m.onnx")
+    float_model = make_model(core="lstm", filters=(4,))
+    float_model.set_weights(model.get_weights())
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+    assert {output.type for output in session.get_outputs()} == {"tensor(float)"}
+    images = images_of((3, 20, 30), rng)
+    (logits,) = session.run(["logits"], {"images": images})
+    np.testing.assert_allclose(
+        logits, float_model.predict(images, verbose=0), atol=1e-4
+    )
+
+
+def test_metadata_tells_how_to_use_the_file(model, tmp_path):
+    export_onnx(model, tmp_path / "m.onnx", "uint8")
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert metadata["keras_ram.name"] == model.name
+    assert json.loads(metadata["keras_ram.scales"]) == [1, 2]
+    assert json.loads(metadata["keras_ram.num_classes"]) == 10
+    assert "[0, 255]" in metadata["keras_ram.input"]
+
+
+@pytest.mark.parametrize("export", [export_onnx, export_saved_model])
+def test_overwrite_replaces(export, model, tmp_path):
+    export(model, tmp_path / "m")
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        export(model, tmp_path / "m")
+    before = {p: p.stat().st_ino for p in tmp_path.rglob("*") if p.is_file()}
+    export(model, tmp_path / "m", overwrite=True)
+    after = {p: p.stat().st_ino for p in tmp_path.rglob("*") if p.is_file()}
+    assert before.keys() == after.keys()
+    assert not set(before.values()) & set(after.values())
+
+
+KILLED = """
+import os, signal, sys
+import keras, tensorflow as tf
+from keras_ram.export import export_saved_model, saved_model
+saved_model.check = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+export_saved_model(keras.saving.load_model(sys.argv[1]), sys.argv[2], overwrite=True)
+"""
+
+
+def test_a_killed_export_leaves_what_stood_there(restored, tmp_path):
+    """Killed when everything is written and nothing published."""
+    export_saved_model(restored, tmp_path / "m")
+    stood = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    process = subprocess.run(
+        [sys.executable, "-c", KILLED, tmp_path / "m.keras", tmp_path / "m"]
+    )
+    assert process.returncode == -signal.SIGKILL
+    assert {p: p.read_bytes() for p in stood} == stood
+    tf.saved_model.load(tmp_path / "m/1")
+    # The next export sweeps what the killed one left.
+    export_saved_model(restored, tmp_path / "m", overwrite=True)
+    assert sorted(p.name for p in (tmp_path / "m").iterdir()) == ["1"]
+
+
+def test_a_replacement_killed_between_two_renames_is_taken_back(model, tmp_path):
+    export_saved_model(model, tmp_path / "m")
+    os.rename(tmp_path / "m/1", tmp_path / "m/.1.replaced")
+    with pytest.raises(FileExistsError):
+        export_saved_model(model, tmp_path / "m")
+    tf.saved_model.load(tmp_path / "m/1")
+
+
+def test_a_full_disk_publishes_nothing(model, tmp_path, monkeypatch):
+    # The real one fails in the same call.
+    def no_space(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("onnx.save", no_space)
+    with pytest.raises(OSError, match="No space left"):
+        export_onnx(model, tmp_path / "m.onnx")
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_existing_artifact_is_left_as_it_was(model, tmp_path):
@@ -151,5 +276,7 @@ def test_a_model_without_weights(tmp_path):
 
 
 def test_unknown_input_dtype(model, tmp_path):
-    with pytest.raises(ValueError, match='"float32" or "uint8"'):
+    with pytest.raises(
+        ValueError, match="`input_dtype` must be one of 'float32', 'uint8'"
+    ):
         export_onnx(model, tmp_path / "m.onnx", "int8")

@@ -1,0 +1,74 @@
+"""What a trained model does outside a notebook."""
+
+import keras
+
+OUTPUTS = ("logits", "probabilities", "locations")
+
+
+class Server(keras.Model):
+    """A RAM at inference: deterministic, in float32, with named outputs.
+
+    Every artifact holds this model.
+
+    Args:
+        model: A built `keras_ram.RAM`. One that computes in another precision
+            is copied into float32.
+
+    Call arguments:
+        images: As for `keras_ram.RAM`, `(batch, height, width, channels)`.
+
+    Returns:
+        A dict of float32 tensors: `"logits"` and `"probabilities"` of the last
+        guess, `(batch, num_classes)`, and `"locations"`, `(batch,
+        num_glimpses, 2)`.
+
+    Raises:
+        ValueError: If the model was not built.
+    """
+
+    def __init__(self, model):
+        if not model.built:
+            raise ValueError(
+                "The model has no weights yet, and cannot be exported. Call it on a "
+                "batch of images, or `fit` it, first."
+            )
+        super().__init__(name=model.name, dtype="float32")
+        self.channels = model.input_spec.axes[-1]
+        self.model = _in_float32(model)
+        self.built = True
+
+    def call(self, images):
+        rollout = self.model.rollout(images)
+        logits = rollout["logits"][:, -1]
+        return {
+            "logits": logits,
+            "probabilities": keras.ops.softmax(logits),
+            "locations": rollout["locations"],
+        }
+
+    def signature(self, dtype="float32"):
+        """What `call` takes: all but the number of channels is free."""
+        shape = (None, None, None, self.channels)
+        return [keras.InputSpec(shape=shape, dtype=dtype, name="images")]
+
+
+def _in_float32(model):
+    config = model.get_config()
+    if config == _with_dtype(config, "float32"):
+        return model
+    copy = type(model).from_config(_with_dtype(config, "float32"))
+    copy.build((None, None, None, model.input_spec.axes[-1]))
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _with_dtype(config, dtype):
+    """The config with every `dtype` in it replaced, at any depth."""
+    if isinstance(config, dict):
+        return {
+            key: dtype if key == "dtype" else _with_dtype(value, dtype)
+            for key, value in config.items()
+        }
+    if isinstance(config, list):
+        return [_with_dtype(value, dtype) for value in config]
+    return config

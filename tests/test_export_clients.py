@@ -1,0 +1,154 @@
+"""The artifacts, run by programs that know nothing of this package."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import tensorflow as tf
+from keras_ram.export import export_onnx, export_saved_model
+from tensorflow_serving.apis import prediction_log_pb2
+
+CLIENTS = Path(__file__).parent / "clients"
+
+
+@pytest.fixture(scope="module")
+def artifacts(make_model, tmp_path_factory):
+    """A model, and the folder with both of its artifacts."""
+    folder = tmp_path_factory.mktemp("artifacts")
+    model = make_model(scales=(1, 2), location_units=8)
+    export_saved_model(model, folder / "ram")
+    export_onnx(model, folder / "ram.onnx")
+    return model, folder
+
+
+@pytest.fixture
+def images(rng):
+    return rng.uniform(size=(3, 37, 91, 1)).astype("float32")
+
+
+def load_in_a_session(folder):
+    session = tf.compat.v1.Session(graph=tf.Graph())
+    with session.graph.as_default():
+        meta = tf.compat.v1.saved_model.load(session, ["serve"], str(folder))
+    return session, meta.signature_def
+
+
+def test_c_api(artifacts, images, tmp_path):
+    model, folder = artifacts
+    library = Path(tf.sysconfig.get_lib()) / "libtensorflow_cc.so.2"
+    if not library.exists():
+        pytest.skip(f"no C library of TensorFlow at {library}")
+    _, signatures = load_in_a_session(folder / "ram/1")
+    signature = signatures["serving_default"]
+    np.save(tmp_path / "images.npy", images)
+    process = subprocess.run(
+        [
+            sys.executable,
+            CLIENTS / "c_api.py",
+            library,
+            folder / "ram/1",
+            tmp_path / "images.npy",
+            tmp_path / "logits.npy",
+            signature.inputs["images"].name,
+            signature.outputs["logits"].name,
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stderr
+    expected = model.predict(images, verbose=0)
+    np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), expected, atol=1e-4)
+
+
+def test_a_session_replays_the_warm_up_requests(artifacts):
+    model, folder = artifacts
+    session, signatures = load_in_a_session(folder / "ram/1")
+    path = folder / "ram/1/assets.extra/tf_serving_warmup_requests"
+    replayed = []
+    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        log = prediction_log_pb2.PredictionLog.FromString(record)
+        request = log.predict_log.request
+        signature = signatures[request.model_spec.signature_name]
+        images = tf.make_ndarray(request.inputs["images"])
+        logits = session.run(
+            signature.outputs["logits"].name,
+            {signature.inputs["images"].name: images},
+        )
+        np.testing.assert_allclose(logits, model.predict(images, verbose=0), atol=1e-4)
+        replayed.append(request.model_spec.signature_name)
+    assert replayed == ["serving_default", "serve_uint8"]
+
+
+def test_rest_requests_in_rows(artifacts, images):
+    """TF Serving makes a batch of the instances, and rows of the outputs."""
+    model, folder = artifacts
+    body = json.dumps({"instances": [{"images": image.tolist()} for image in images]})
+    instances = json.loads(body)["instances"]
+    signature = tf.saved_model.load(folder / "ram/1").signatures["serving_default"]
+    batch = tf.constant([instance["images"] for instance in instances])
+    outputs = {name: value.numpy() for name, value in signature(images=batch).items()}
+    rows = [
+        {name: value[row].tolist() for name, value in outputs.items()}
+        for row in range(len(instances))
+    ]
+    for row, expected in zip(rows, model.predict(images, verbose=0), strict=True):
+        assert set(row) == {"logits", "probabilities", "locations"}
+        np.testing.assert_allclose(row["logits"], expected, atol=1e-4)
+
+
+def test_onnx_runtime_for_node(artifacts, images, tmp_path):
+    model, folder = artifacts
+    node = shutil.which("node")
+    found = node and subprocess.run(
+        [node, "-e", "require('onnxruntime-node')"], capture_output=True, env=os.environ
+    )
+    if not found or found.returncode:
+        pytest.skip(
+            "no onnxruntime-node: `npm install onnxruntime-node`, set NODE_PATH"
+        )
+    request = {"data": images.ravel().tolist(), "shape": images.shape}
+    (tmp_path / "images.json").write_text(json.dumps(request))
+    process = subprocess.run(
+        [node, CLIENTS / "onnx.js", folder / "ram.onnx", tmp_path / "images.json"],
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stderr
+    rollout = model.rollout(images)
+    expected = {"logits": rollout["logits"][:, -1], "locations": rollout["locations"]}
+    answer = json.loads(process.stdout)
+    for name, value in expected.items():
+        result = np.reshape(answer[name]["data"], answer[name]["shape"])
+        np.testing.assert_allclose(result, value, atol=1e-4)
+
+
+def test_threads_that_share_a_session(artifacts, rng):
+    _, folder = artifacts
+    session = onnxruntime.InferenceSession(folder / "ram.onnx")
+    batches = [
+        rng.uniform(size=(2, 20 + i, 30, 1)).astype("float32") for i in range(16)
+    ]
+    alone = [session.run(["logits"], {"images": batch})[0] for batch in batches]
+    answers = [[] for _ in batches]
+
+    def ask(number):
+        for _ in range(50):
+            (logits,) = session.run(["logits"], {"images": batches[number]})
+            answers[number].append(logits)
+
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for expected, got in zip(alone, answers, strict=True):
+        assert len(got) == 50
+        for logits in got:
+            np.testing.assert_array_equal(logits, expected)
