@@ -100,7 +100,7 @@ def digits(seed):
     train, validation, test = datasets.load_digits()
     # Each digit four times an epoch, each time elsewhere.
     images, labels = (np.repeat(array, 4, axis=0) for array in train)
-    batches = datasets.TranslatedImages(images, labels, CANVAS_SIZE, 256, seed)
+    batches = datasets.Canvases(images, labels, CANVAS_SIZE, batch_size=256, seed=seed)
     splits = {
         name: (datasets.translate(images, CANVAS_SIZE, seed=number), labels)
         for number, (name, (images, labels)) in enumerate(

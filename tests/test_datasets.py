@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_ram import datasets
-from keras_ram.datasets import IDX_FILES, TranslatedImages, load_mnist, translate
+from keras_ram.datasets import IDX_FILES, Canvases, clutter, load_mnist, translate
 
 
 def test_digits_are_split_without_overlap(digits):
@@ -46,7 +46,7 @@ def test_translate_refuses_a_small_canvas():
 def test_translated_images_show_each_image_once_an_epoch(rng):
     images = rng.uniform(0.1, 1, size=(10, 2, 2, 1))
     labels = np.arange(10)
-    batches = TranslatedImages(images, labels, 6, batch_size=4, seed=3)
+    batches = Canvases(images, labels, 6, batch_size=4, seed=3)
     epochs = []
     for _ in range(2):
         epoch = [batches[i] for i in range(len(batches))]
@@ -58,8 +58,55 @@ def test_translated_images_show_each_image_once_an_epoch(rng):
         assert sorted(order) == list(range(10))
         epochs.append((order, np.concatenate([canvases for canvases, _ in epoch])))
     assert (epochs[0][0] != epochs[1][0]).any()
-    again = TranslatedImages(images, labels, 6, batch_size=4, seed=3)
+    again = Canvases(images, labels, 6, batch_size=4, seed=3)
     np.testing.assert_array_equal(again[1][0], epochs[0][1][4:8])
+
+
+def test_a_piece_comes_from_another_image_and_is_added(rng):
+    # Every image is flat, and so is every piece: their sums tell the rest.
+    images = np.arange(1, 6, dtype="uint8")[:, None, None, None]
+    images = np.repeat(np.broadcast_to(images, (5, 9, 10, 1)), 200, axis=0)
+    canvases = clutter(images, 30, pieces=1, seed=0)
+    assert canvases.shape == (1000, 30, 30, 1) and canvases.dtype == "uint8"
+    sums = canvases.sum(axis=(1, 2, 3), dtype="int64")
+    pieces, rest = np.divmod(sums - 90 * images[:, 0, 0, 0].astype("int64"), 64)
+    assert (rest == 0).all()
+    assert set(pieces) == {1, 2, 3, 4, 5}
+    # Places reach every edge, and no further.
+    covered = (canvases > 0).any(axis=0)
+    assert covered.all()
+
+
+def test_pieces_of_the_same_image_are_not_used():
+    images = np.zeros((2, 8, 8, 1), "float32")
+    images[1] = 0.25
+    canvases = clutter(images, 8, pieces=1, seed=0)
+    # Nowhere to go: the piece of each lies exactly under the other.
+    np.testing.assert_array_equal(canvases, np.full((2, 8, 8, 1), 0.25))
+
+
+@pytest.mark.parametrize("dtype,white", [("uint8", 255), ("float32", 1.0)])
+def test_sums_are_clipped_to_white(dtype, white):
+    images = np.full((3, 8, 8, 1), 0.8 * white).astype(dtype)
+    canvases = clutter(images, 8, pieces=3, seed=0)
+    np.testing.assert_array_equal(canvases, np.full((3, 8, 8, 1), white, dtype))
+
+
+@pytest.mark.parametrize(
+    "options,message",
+    [
+        ({"pieces": -1}, "`pieces` must be an integer of at least 0"),
+        ({"pieces": 1, "piece_size": 9}, "Pieces are cut from other images"),
+        ({"pieces": 1, "canvas_size": 7}, "`canvas_size` must be at least 8"),
+    ],
+)
+def test_bad_clutter(options, message):
+    options = {"canvas_size": 20, **options}
+    with pytest.raises(ValueError, match=message):
+        clutter(np.zeros((2, 8, 8, 1)), **options)
+    if "piece_size" not in options:
+        with pytest.raises(ValueError, match=message):
+            datasets.Canvases(np.zeros((2, 8, 8, 1)), np.zeros(2), **options)
 
 
 def test_mnist_is_the_real_one(mnist):
