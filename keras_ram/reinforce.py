@@ -167,7 +167,8 @@ def baseline_loss(rewards, baselines):
     >>> np.asarray(baseline_loss(np.array([1.0]), np.array([[0.0, 0.5]])))
     array([0.625], dtype=float32)
     """
-    errors = _errors(ops.stop_gradient(rewards), baselines)
+    rewards = ops.stop_gradient(ops.convert_to_tensor(rewards))
+    errors = _errors(rewards, baselines)
     return ops.sum(ops.square(errors), axis=1) / max(1, baselines.shape[1])
 
 

@@ -58,13 +58,16 @@ def check_images(images):
         )
 
 
-def check_labels(labels, num_classes):
+def check_labels(images, labels, num_classes):
     """Raises `ValueError` if an array of labels does not fit the classes.
 
     Args:
+        images: What was passed as `x`. A pipeline brings its own labels.
         labels: What was passed as `y`: classes or one-hot rows.
         num_classes: Int.
     """
+    if labels is None and _is_array(images):
+        raise ValueError("RAM learns from labels. Received: y=None")
     if not _is_array(labels):
         return
     shape = tuple(labels.shape)

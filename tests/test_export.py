@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import tensorflow as tf
+from backends import JIT
 from keras_ram.export import export_onnx, export_saved_model, serving
 
 SIZES = [(1, 28, 28), (3, 37, 91), (2, 60, 5)]
@@ -22,7 +23,7 @@ def model(make_model, digits):
     keras.utils.set_random_seed(0)
     (images, labels), _, _ = digits
     model = make_model(scales=(1, 2), filters=(4,), location_units=8)
-    model.compile(jit_compile=False)
+    model.compile(jit_compile=JIT)
     model.fit(images[:256], labels[:256], epochs=2, verbose=0)
     return model
 

@@ -3,6 +3,7 @@ import itertools
 import keras
 import numpy as np
 import pytest
+from backends import gradients_of
 from keras import ops
 
 from keras_ram import GlimpseSensor
@@ -85,16 +86,17 @@ def test_is_continuous_in_the_location(scale, rng):
 
 
 def test_gradients_reach_images_and_locations(rng):
-    import tensorflow as tf
-
-    images = tf.constant(rng.uniform(size=(2, 9, 9, 1)), "float32")
-    locations = tf.constant([[0.13, -0.2], [0.4, 0.31]])
+    images = rng.uniform(size=(2, 9, 9, 1))
+    locations = [[0.13, -0.2], [0.4, 0.31]]
     sensor = GlimpseSensor(3, (1.5,))
-    with tf.GradientTape() as tape:
-        tape.watch((images, locations))
-        patches = sensor(images, locations)
-        total = tf.reduce_sum(patches * tf.range(3.0)[:, None, None])
-    for gradient in tape.gradient(total, (images, locations)):
+    rows = np.arange(3, dtype="float32")[:, None, None]
+    for gradient in gradients_of(
+        lambda images, locations: (
+            sensor(images, locations) * ops.convert_to_tensor(rows)
+        ),
+        images,
+        locations,
+    ):
         assert np.abs(gradient).max() > 0
 
 
@@ -118,7 +120,7 @@ def test_half_precision_keeps_the_location_exact():
     images[:, :, ::2] = 1
     sensor = GlimpseSensor(1, (1,), dtype="mixed_float16")
     first, second = sensor(images, np.array([[0.7, 0.0], [0.7001, 0.0]]))
-    assert first.dtype == "float16"
+    assert keras.backend.standardize_dtype(first.dtype) == "float16"
     assert abs(float(second[0, 0, 0, 0]) - float(first[0, 0, 0, 0])) > 0.04
 
 

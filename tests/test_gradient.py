@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from backends import JIT
 
 STDDEV = 0.3
 EPISODES = 8
@@ -157,7 +158,7 @@ def test_hybrid_reward_reaches_the_location_network_alone(model, problem, option
     for choice in ({}, options):
         model.set_weights(start)
         model.location_sampler.seed_generator.state.assign([7, 0])
-        model.compile(keras.optimizers.SGD(1.0), jit_compile=False, **choice)
+        model.compile(keras.optimizers.SGD(1.0), jit_compile=JIT, **choice)
         model.train_on_batch(images, labels)
         updates.append({w.path: w.numpy() for w in model.trainable_weights})
     for path, value in updates[0].items():
@@ -179,7 +180,7 @@ def test_pure_learning_takes_nothing_from_the_labels_but_the_reward(model, probl
         keras.optimizers.SGD(1.0),
         learning="reinforce",
         baseline=None,
-        jit_compile=False,
+        jit_compile=JIT,
     )
     model.train_on_batch(images, labels)
     for before, after in zip(start, model.trainable_weights, strict=True):

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
+from backends import gradients_of
+from keras import ops
 
 from keras_ram import reinforce
 
@@ -38,29 +39,27 @@ def test_advantages():
 
 
 def test_reinforce_loss_and_its_gradient():
-    log_probs = tf.constant([[-1.0, -2.0], [0.5, -3.0]])
-    advantages = tf.constant([[0.5, 1.0], [2.0, -1.0]])
-    with tf.GradientTape() as tape:
-        tape.watch((log_probs, advantages))
-        losses = reinforce.reinforce_loss(log_probs, advantages)
+    log_probs = np.array([[-1.0, -2.0], [0.5, -3.0]])
+    advantages = np.array([[0.5, 1.0], [2.0, -1.0]])
+    losses = reinforce.reinforce_loss(log_probs, advantages)
     # -(-1 * 0.5 - 2 * 1) and -(0.5 * 2 + 3 * 1)
     np.testing.assert_array_equal(losses, [2.5, -4.0])
-    to_log_probs, to_advantages = tape.gradient(losses, (log_probs, advantages))
+    to_log_probs, to_advantages = gradients_of(
+        reinforce.reinforce_loss, log_probs, advantages
+    )
     np.testing.assert_array_equal(to_log_probs, [[-0.5, -1.0], [-2.0, 1.0]])
-    assert to_advantages is None
+    assert not to_advantages.any()
 
 
 def test_baseline_loss_and_its_gradient():
-    rewards = tf.constant([1.0, 0.0])
-    baselines = tf.constant([[0.5, 0.0], [1.0, 3.0]])
-    with tf.GradientTape() as tape:
-        tape.watch((rewards, baselines))
-        losses = reinforce.baseline_loss(rewards, baselines)
+    rewards = np.array([1.0, 0.0])
+    baselines = np.array([[0.5, 0.0], [1.0, 3.0]])
+    losses = reinforce.baseline_loss(rewards, baselines)
     # (0.25 + 1) / 2 and (1 + 9) / 2
     np.testing.assert_array_equal(losses, [0.625, 5.0])
-    to_rewards, to_baselines = tape.gradient(losses, (rewards, baselines))
+    to_rewards, to_baselines = gradients_of(reinforce.baseline_loss, rewards, baselines)
     np.testing.assert_array_equal(to_baselines, [[-0.5, -1.0], [1.0, 3.0]])
-    assert to_rewards is None
+    assert not to_rewards.any()
 
 
 def test_one_glimpse_takes_no_decision():
@@ -74,34 +73,30 @@ def test_one_glimpse_takes_no_decision():
     [
         (
             lambda logits: reinforce.probability_reward(np.array([1]), logits),
-            [tf.constant([[0.3, 0.2]])],
+            [[[0.3, 0.2]]],
         ),
         (
             lambda rewards: reinforce.leave_one_out_baseline(rewards, 2),
-            [tf.constant([0.3, 0.2])],
+            [[0.3, 0.2]],
         ),
-        (reinforce.advantages, [tf.constant([1.0]), tf.constant([[0.3, 0.2]])]),
+        (reinforce.advantages, [[1.0], [[0.3, 0.2]]]),
         (
             lambda logits: reinforce.reinforce_rule(
-                logits, tf.zeros((1, 2)), tf.zeros(1)
+                logits, ops.zeros((1, 2)), ops.zeros(1)
             )[0],
-            [tf.constant([[0.3, 0.2]])],
+            [[[0.3, 0.2]]],
         ),
     ],
 )
 def test_no_gradient_where_none_may_flow(function, inputs):
-    with tf.GradientTape() as tape:
-        tape.watch(inputs)
-        outputs = function(*inputs)
-    assert tape.gradient(outputs, inputs) == [None] * len(inputs)
+    for gradient in gradients_of(function, *inputs):
+        assert not gradient.any()
 
 
 def test_rules():
-    logits, locations, labels = (
-        tf.constant([[0.3, 0.2]]),
-        tf.constant([[-1.0, -2.0]]),
-        tf.constant([-3.0]),
-    )
+    logits = ops.convert_to_tensor([[0.3, 0.2]])
+    locations = ops.convert_to_tensor([[-1.0, -2.0]])
+    labels = ops.convert_to_tensor([-3.0])
     learned, decisions = reinforce.hybrid_rule(logits, locations, labels)
     np.testing.assert_array_equal(learned, logits)
     np.testing.assert_array_equal(decisions, [[-1, -2]])

@@ -10,6 +10,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from backends import BACKEND, JIT
+from keras import ops
 
 import keras_ram
 
@@ -24,7 +26,7 @@ def update(model, images, labels, options=None, **fit_options):
     keras.utils.set_random_seed(0)
     model.location_sampler.seed_generator.state.assign([7, 0])
     start = model.get_weights()
-    options = {"jit_compile": False, **(options or {})}
+    options = {"jit_compile": JIT, **(options or {})}
     model.compile(keras.optimizers.SGD(0.5), **options)
     model.fit(
         images, labels, batch_size=len(images), verbose=0, shuffle=False, **fit_options
@@ -85,13 +87,16 @@ def test_losses_by_hand(make_model, batch):
         keras.optimizers.SGD(0.0),
         reward="probability",
         baseline=None,
-        jit_compile=False,
+        jit_compile=JIT,
     )
     state = model.location_sampler.seed_generator.state
     state.assign([7, 0])
     logs = model.train_on_batch(images, labels, return_dict=True)
     state.assign([7, 0])
-    rollout = {k: np.asarray(v) for k, v in model.rollout(images, True).items()}
+    rollout = {
+        name: ops.convert_to_numpy(value)
+        for name, value in model.rollout(images, training=True).items()
+    }
     logits = rollout["logits"][:, -1]
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     reward = probabilities[np.arange(64), labels]
@@ -169,6 +174,7 @@ def test_pipelines_and_generators(make_model, batch):
     assert_same([w.numpy() for w in model.trainable_weights], expected, 1e-6)
 
 
+@pytest.mark.skipif(BACKEND == "torch", reason="Keras has it on the others only")
 def test_steps_per_execution(make_model, batch):
     images, labels = batch
     weights = []
@@ -176,7 +182,7 @@ def test_steps_per_execution(make_model, batch):
         keras.utils.set_random_seed(0)
         model = make_model()
         model.compile(
-            keras.optimizers.SGD(0.1), steps_per_execution=steps, jit_compile=False
+            keras.optimizers.SGD(0.1), steps_per_execution=steps, jit_compile=JIT
         )
         model.fit(images, labels, batch_size=8, shuffle=False, verbose=0)
         weights.append([w.numpy() for w in model.trainable_weights])
@@ -190,6 +196,7 @@ def test_ways_to_run_a_step_agree(options, make_model, batch):
     assert_same(update(model, *batch, options), update(model, *batch), 1e-5)
 
 
+@pytest.mark.skipif(BACKEND == "torch", reason="Keras does not compile there")
 def test_xla_is_the_default(make_model):
     model = make_model(num_glimpses=1)
     model.compile()
@@ -208,7 +215,7 @@ def test_sampled_rollouts_run_eagerly(make_model, batch):
 def test_episodes(baseline, make_model, batch):
     images, labels = batch
     model = make_model()
-    model.compile(baseline=baseline, episodes=3, jit_compile=False)
+    model.compile(baseline=baseline, episodes=3, jit_compile=JIT)
     logs = model.fit(images, labels, verbose=0).history
     assert np.isfinite([values[-1] for values in logs.values()]).all()
     assert (float(model.mean_reward.numpy()) > 0) == (baseline == "mean")
@@ -217,7 +224,7 @@ def test_episodes(baseline, make_model, batch):
 def test_callbacks(make_model, batch, tmp_path):
     images, labels = batch
     model = make_model()
-    model.compile(jit_compile=False)
+    model.compile(jit_compile=JIT)
     history = model.fit(
         images,
         labels,
@@ -240,13 +247,13 @@ def test_callbacks(make_model, batch, tmp_path):
 
 COMPILE_OPTIONS = [
     {},
-    {"learning": "reinforce", "baseline": "mean", "jit_compile": False},
+    {"learning": "reinforce", "baseline": "mean", "jit_compile": JIT},
     {"reward": "probability", "baseline": "leave_one_out", "episodes": 2},
     {
         "loss": "categorical_crossentropy",
         "baseline": None,
         "metrics": ["auc"],
-        "jit_compile": False,
+        "jit_compile": JIT,
     },
 ]
 

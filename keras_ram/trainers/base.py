@@ -146,10 +146,11 @@ class BaseTrainer(keras.Model):
         **kwargs,
     ):
         check_images(x)
-        check_labels(y, self.num_classes)
+        check_labels(x, y, self.num_classes)
         if isinstance(validation_data, (tuple, list)):
-            check_images(validation_data[0])
-            check_labels(validation_data[1], self.num_classes)
+            x_val, y_val = validation_data[:2]
+            check_images(x_val)
+            check_labels(x_val, y_val, self.num_classes)
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             # First, so that no other callback saves what has become NaN.
             guard = keras.callbacks.TerminateOnNaN(raise_error=True)
@@ -168,7 +169,7 @@ class BaseTrainer(keras.Model):
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
         check_images(x)
-        check_labels(y, self.num_classes)
+        check_labels(x, y, self.num_classes)
         return super().evaluate(x, y, *args, **kwargs)
 
     def predict(self, x, *args, **kwargs):
