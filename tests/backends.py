@@ -6,6 +6,8 @@ import numpy as np
 BACKEND = keras.backend.backend()
 # XLA's compile time is not worth it for a few small steps on TensorFlow.
 JIT = False if BACKEND == "tensorflow" else "auto"
+# Nor is tracing, for one or two of them.
+FEW_STEPS = {"run_eagerly": True} if BACKEND == "tensorflow" else {}
 
 
 def gradients_of(function, *inputs):

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from backends import JIT
+from backends import FEW_STEPS, JIT
 from keras import ops
 
 import keras_ram
@@ -60,7 +60,7 @@ def test_one_glimpse(make_model, batch):
     model = make_model(num_glimpses=1)
     assert model.rollout(images)["location_log_probs"].shape == (64, 0)
     for learning in ("hybrid", "reinforce"):
-        model.compile(learning=learning, jit_compile=JIT)
+        model.compile(learning=learning, **FEW_STEPS)
         model.fit(images, labels, verbose=0)
 
 
@@ -83,7 +83,7 @@ def test_cores_train_and_are_restored(core, weights, make_model, batch, tmp_path
     images, labels = batch
     model = make_model(core=core() if callable(core) else core)
     assert len(model.core.trainable_weights) == weights
-    model.compile(jit_compile=JIT)
+    model.compile(**FEW_STEPS)
     model.fit(images, labels, epochs=2, verbose=0)
     model.save(tmp_path / "m.keras")
     restored = keras.saving.load_model(tmp_path / "m.keras")
@@ -106,7 +106,7 @@ def test_a_minimal_cell_is_enough(make_model, batch):
             return output, [output]
 
     model = make_model(core=MinimalCell())
-    model.compile(jit_compile=JIT)
+    model.compile(**FEW_STEPS)
     model.fit(*batch, verbose=0)
     assert model.classifier.kernel.shape == (6, 10)
 
@@ -256,7 +256,7 @@ def test_bad_options(options, text, make_model):
 @pytest.mark.parametrize("method", ["fit", "evaluate", "validation_data"])
 def test_bad_data(images, labels, text, method, make_model):
     model = make_model()
-    model.compile()
+    model.compile(**FEW_STEPS)
     before = model.get_weights()
     with pytest.raises(ValueError, match=text):
         if method == "validation_data":

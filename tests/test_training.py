@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from backends import BACKEND, JIT
+from backends import BACKEND, FEW_STEPS, JIT
 from keras import ops
 
 import keras_ram
@@ -18,15 +18,11 @@ import keras_ram
 LOGS = {"loss", "accuracy", "reward", "reinforce_loss", "baseline_loss"}
 
 
-def update(model, images, labels, options=None, **fit_options):
-    """The weights after one step of SGD from the same start.
-
-    Not compiled with XLA unless `options` says so, because that takes seconds.
-    """
+def update(model, images, labels, options=FEW_STEPS, **fit_options):
+    """The weights after one step of SGD from the same start."""
     keras.utils.set_random_seed(0)
     model.location_sampler.seed_generator.state.assign([7, 0])
     start = model.get_weights()
-    options = {"jit_compile": JIT, **(options or {})}
     model.compile(keras.optimizers.SGD(0.5), **options)
     model.fit(
         images, labels, batch_size=len(images), verbose=0, shuffle=False, **fit_options
@@ -149,7 +145,7 @@ def test_one_hot_labels(loss, make_model, batch):
     model = make_model()
     one_hot = np.eye(10, dtype="float32")[labels]
     assert_same(
-        update(model, images, one_hot, {"loss": loss}),
+        update(model, images, one_hot, {"loss": loss, **FEW_STEPS}),
         update(model, images, labels),
         1e-6,
     )
@@ -189,11 +185,12 @@ def test_steps_per_execution(make_model, batch):
     assert_same(*weights, atol=1e-6)
 
 
-@pytest.mark.parametrize("options", [{"run_eagerly": True}, {"jit_compile": True}])
+@pytest.mark.parametrize("options", [{"jit_compile": JIT}, {"jit_compile": True}])
 def test_ways_to_run_a_step_agree(options, make_model, batch):
     # One glimpse at the centre: nothing is drawn, and the updates must agree.
     model = make_model(initial_location="center", num_glimpses=1)
-    assert_same(update(model, *batch, options), update(model, *batch), 1e-5)
+    eager = update(model, *batch, {"run_eagerly": True})
+    assert_same(update(model, *batch, options), eager, 1e-5)
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="Keras does not compile there")
@@ -208,14 +205,14 @@ def test_xla_is_the_default(make_model):
 def test_sampled_rollouts_run_eagerly(make_model, batch):
     model = make_model()
     eager = update(model, *batch, {"run_eagerly": True})
-    assert_same(eager, update(model, *batch), 1e-5)
+    assert_same(eager, update(model, *batch, {"jit_compile": JIT}), 1e-5)
 
 
 @pytest.mark.parametrize("baseline", ["learned", "mean", "leave_one_out", None])
 def test_episodes(baseline, make_model, batch):
     images, labels = batch
     model = make_model()
-    model.compile(baseline=baseline, episodes=3, jit_compile=JIT)
+    model.compile(baseline=baseline, episodes=3, **FEW_STEPS)
     logs = model.fit(images, labels, verbose=0).history
     assert np.isfinite([values[-1] for values in logs.values()]).all()
     assert (float(model.mean_reward.numpy()) > 0) == (baseline == "mean")
@@ -224,7 +221,7 @@ def test_episodes(baseline, make_model, batch):
 def test_callbacks(make_model, batch, tmp_path):
     images, labels = batch
     model = make_model()
-    model.compile(jit_compile=JIT)
+    model.compile(**FEW_STEPS)
     history = model.fit(
         images,
         labels,
@@ -248,7 +245,12 @@ def test_callbacks(make_model, batch, tmp_path):
 COMPILE_OPTIONS = [
     {},
     {"learning": "reinforce", "baseline": "mean", "jit_compile": JIT},
-    {"reward": "probability", "baseline": "leave_one_out", "episodes": 2},
+    {
+        "reward": "probability",
+        "baseline": "leave_one_out",
+        "episodes": 2,
+        "jit_compile": JIT,
+    },
     {
         "loss": "categorical_crossentropy",
         "baseline": None,
@@ -300,7 +302,7 @@ def test_backup_and_restore_after_a_killed_process(tmp_path):
             keras.utils.set_random_seed(0)
             (x, y), _, _ = keras_ram.datasets.load_digits()
             model = keras_ram.RAM(10, 3, 4, core_units=16, seed=0)
-            model.compile()
+            model.compile(jit_compile=False)
             model.build((None, 8, 8, 1))
             callbacks = [keras.callbacks.BackupAndRestore(backup), Kill()]
             model.fit(x[:96], y[:96], epochs=4, shuffle=False, verbose=0,
