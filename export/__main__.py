@@ -25,14 +25,14 @@ def main(arguments=None):
     try:
         model = keras_ram.RAM.from_preset(options.model)
         if options.format == "onnx":
-            path = options.output
-            if path.is_dir() or not path.suffix:
+            path = Path(options.output)
+            if path.is_dir() or options.output.endswith("/"):
                 path = path / f"{model.name}.onnx"
             difference = export_onnx(
                 model, path, options.input_dtype, options.overwrite
             )
         else:
-            path = options.output / str(options.version)
+            path = Path(options.output, str(options.version))
             difference = export_saved_model(
                 model, options.output, options.version, options.overwrite
             )
@@ -53,9 +53,8 @@ def parse_arguments(arguments):
     parser.add_argument("model", help="a `.keras` file, or the name of a preset")
     parser.add_argument(
         "output",
-        type=Path,
-        help="the folder of the versions for saved_model; the file, or a folder for "
-        "it, for onnx",
+        help="for saved_model the folder of its versions; for onnx the file, or a "
+        "folder, which ends in /",
     )
     parser.add_argument(
         "--format", choices=("saved_model", "onnx"), default="saved_model"

@@ -36,4 +36,28 @@ class TensorFlowTrainer(BaseTrainer):
             )
         ]
         self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
-        return logs
+        return self._reducible(logs)
+
+    def test_step(self, data):
+        return self._reducible(super().test_step(data))
+
+    def _reducible(self, logs):
+        strategy = self.distribute_strategy
+        several_workers = isinstance(
+            strategy, tf.distribute.MultiWorkerMirroredStrategy
+        ) and self.replicas > len(strategy.extended.worker_devices)
+        # Keras takes the mean over workers along an axis, so there must be one.
+        return {n: v[None] for n, v in logs.items()} if several_workers else logs
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # Keras reduces a batch over the replicas to learn its shape, which fails
+        # where the replicas are in other processes. Any replica's share will do.
+        if iterator is not None and self._distribute_strategy is not None:
+            _, _, batches = next(iter(iterator))
+            data_batch = keras.tree.map_structure(
+                lambda value: self.distribute_strategy.experimental_local_results(
+                    value
+                )[0],
+                next(batches),
+            )
+        super()._maybe_symbolic_build(data_batch=data_batch)

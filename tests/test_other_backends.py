@@ -1,0 +1,30 @@
+"""Artifacts, from the backends that do not write them themselves."""
+
+import importlib.util
+
+import numpy as np
+import onnxruntime
+import pytest
+from backends import BACKEND
+from keras_ram.export import export_onnx, export_saved_model
+
+pytestmark = pytest.mark.skipif(BACKEND == "tensorflow", reason="see test_export.py")
+
+
+def test_artifacts_are_written_by_tensorflow(make_model, rng, tmp_path):
+    model = make_model(scales=(1, 2))
+    assert export_onnx(model, tmp_path / "m.onnx") < 1e-3
+    images = rng.uniform(size=(3, 20, 30, 1)).astype("float32")
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+    (logits,) = session.run(["logits"], {"images": images})
+    np.testing.assert_allclose(logits, model.predict(images, verbose=0), atol=1e-4)
+    assert export_saved_model(model, tmp_path / "m", version=3) < 1e-3
+    assert (tmp_path / "m/3/saved_model.pb").is_file()
+    with pytest.raises(RuntimeError, match="overwrite=True"):
+        export_saved_model(model, tmp_path / "m", version=3)
+
+
+def test_without_tensorflow(make_model, tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"pip install 'keras_ram\[export\]'"):
+        export_onnx(make_model(), tmp_path / "m.onnx")
