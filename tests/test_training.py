@@ -185,7 +185,16 @@ def test_steps_per_execution(make_model, batch):
     assert_same(*weights, atol=1e-6)
 
 
-@pytest.mark.parametrize("options", [{"jit_compile": JIT}, {"jit_compile": True}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"jit_compile": JIT},
+        pytest.param(
+            {"jit_compile": True},
+            marks=pytest.mark.skipif(BACKEND == "torch", reason="not promised there"),
+        ),
+    ],
+)
 def test_ways_to_run_a_step_agree(options, make_model, batch):
     # One glimpse at the centre: nothing is drawn, and the updates must agree.
     model = make_model(initial_location="center", num_glimpses=1)
@@ -302,7 +311,7 @@ def test_backup_and_restore_after_a_killed_process(tmp_path):
             keras.utils.set_random_seed(0)
             (x, y), _, _ = keras_ram.datasets.load_digits()
             model = keras_ram.RAM(10, 3, 4, core_units=16, seed=0)
-            model.compile(jit_compile=False)
+            model.compile(jit_compile=keras.backend.backend() == "jax")
             model.build((None, 8, 8, 1))
             callbacks = [keras.callbacks.BackupAndRestore(backup), Kill()]
             model.fit(x[:96], y[:96], epochs=4, shuffle=False, verbose=0,
