@@ -2,6 +2,7 @@
 
     python examples/paper.py --task cluttered-60 --data-dir FOLDER
     python examples/paper.py --table
+    python examples/paper.py --picture tasks.png
 
 A run writes its settings, curves and errors to OUTPUT/NAME/result.json, and
 its model to OUTPUT/NAME/model.keras. Stopped in between, it goes on from the
@@ -33,6 +34,12 @@ TASKS = {
         "patch_size": 12,
         "scales": (1, 2, 4, 8),
     },
+}
+PRESETS = {
+    "mnist": "ram_mnist",
+    "translated-60": "ram_translated_mnist_60",
+    "cluttered-60": "ram_cluttered_mnist_60",
+    "cluttered-100": "ram_cluttered_mnist_100",
 }
 GLIMPSES = {"mnist": 7}  # others: 8
 # Test error in %, Mnih et al. 2014, tables 1 and 2.
@@ -93,13 +100,18 @@ def make_model(row, task, glimpses, seed):
     return model
 
 
+def load(options):
+    """MNIST: training, validation and test."""
+    return datasets.load_mnist(options.data_dir, download=not options.data_dir)
+
+
 def train(options):
     """Trains, chooses the epoch on validation, and tests it once."""
     task = TASKS[options.task]
     folder = options.output / options.name
     folder.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(options.seed)
-    splits = datasets.load_mnist(options.data_dir, download=not options.data_dir)
+    splits = load(options)
     size, pieces = task["size"], task["pieces"]
     # MNIST's digits are the only ones that are not made afresh.
     dataset, canvas = (Shifted, 32) if size == 28 else (datasets.Canvases, size)
@@ -150,7 +162,9 @@ def train(options):
         for name, split in (("validation", validation), ("test", test))
     }
     if options.row in ("ram", "plain"):
-        bare = keras_ram.RAM.from_config(model.get_config())  # not compiled
+        name = PRESETS[options.task]
+        config = {**model.get_config(), "name": name}
+        bare = keras_ram.RAM.from_config(config)  # not compiled
         bare.build((None, size, size, 1))
         bare.set_weights(model.get_weights())
         bare.save(folder / "model.keras")
@@ -164,7 +178,7 @@ def write_result(folder, options, seconds, errors):
     settings = {
         name: value
         for name, value in vars(options).items()
-        if name not in ("output", "data_dir", "table", "verbose")
+        if name not in ("output", "data_dir", "table", "picture", "verbose")
     }
     result = {
         "settings": settings,
@@ -206,12 +220,29 @@ def print_table(output):
                 )
 
 
+def draw_tasks(options):
+    """Five validation images of each task, at one size on the page."""
+    from matplotlib.figure import Figure
+
+    _, (digits, _), _ = load(options)
+    figure = Figure(figsize=(7, 6), layout="constrained")
+    axes = figure.subplots(len(TASKS), 5)
+    for row, (name, task) in zip(axes, TASKS.items(), strict=True):
+        images = datasets.clutter(digits[:100], task["size"], task["pieces"], seed=1)
+        row[2].set_title(f"{name}: {task['size']}x{task['size']} pixels")
+        for axis, image in zip(row, images[:5, :, :, 0], strict=True):
+            axis.imshow(image, cmap="gray")
+            axis.set_axis_off()
+    figure.savefig(options.picture, dpi=100)
+
+
 def parse_arguments():
     """Reads the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--table", action="store_true", help="print the results")
+    parser.add_argument("--picture", help="draw the tasks into this file")
     parser.add_argument("--task", choices=TASKS, default="mnist")
     rows = "; ".join(f"{name}: {text}" for name, text in ROWS.items())
     parser.add_argument("--row", choices=ROWS, default="ram", help=rows)
@@ -234,5 +265,7 @@ if __name__ == "__main__":
     arguments = parse_arguments()
     if arguments.table:
         print_table(arguments.output)
+    elif arguments.picture:
+        draw_tasks(arguments)
     else:
         train(arguments)
