@@ -87,8 +87,6 @@ def make_model(row, task, glimpses, seed):
             ]
         )
     options = {} if row == "plain" else {"location_units": 128}
-    if task["pieces"]:
-        options["core"] = "rnn" if row == "plain" else "lstm"
     # Made afresh, canvases are never learned by heart; MNIST's digits are, and
     # seeing them from random places is what helps.
     options["initial_location"] = "random" if task["size"] == 28 else "center"
