@@ -1,21 +1,15 @@
 """The artifacts, run by programs that know nothing of this package."""
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 import tensorflow as tf
 from keras_ram.export import export_onnx, export_saved_model
+from runtimes import RUNTIMES, load_in_a_session
 from tensorflow_serving.apis import prediction_log_pb2
-
-CLIENTS = Path(__file__).parent / "clients"
 
 
 @pytest.fixture(scope="module")
@@ -33,38 +27,11 @@ def images(rng):
     return rng.uniform(size=(3, 37, 91, 1)).astype("float32")
 
 
-def load_in_a_session(folder):
-    session = tf.compat.v1.Session(graph=tf.Graph())
-    with session.graph.as_default():
-        meta = tf.compat.v1.saved_model.load(session, ["serve"], str(folder))
-    return session, meta.signature_def
-
-
-def test_c_api(artifacts, images, tmp_path):
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_runtimes(runtime, artifacts, images):
     model, folder = artifacts
-    library = Path(tf.sysconfig.get_lib()) / "libtensorflow_cc.so.2"
-    if not library.exists():
-        pytest.skip(f"no C library of TensorFlow at {library}")
-    _, signatures = load_in_a_session(folder / "ram/1")
-    signature = signatures["serving_default"]
-    np.save(tmp_path / "images.npy", images)
-    process = subprocess.run(
-        [
-            sys.executable,
-            CLIENTS / "c_api.py",
-            library,
-            folder / "ram/1",
-            tmp_path / "images.npy",
-            tmp_path / "logits.npy",
-            signature.inputs["images"].name,
-            signature.outputs["logits"].name,
-        ],
-        capture_output=True,
-        text=True,
-    )
-    assert process.returncode == 0, process.stderr
     expected = model.predict(images, verbose=0)
-    np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), expected, atol=1e-4)
+    np.testing.assert_allclose(runtime(folder, images), expected, atol=1e-4)
 
 
 def test_a_session_replays_the_warm_up_requests(artifacts):
@@ -101,32 +68,6 @@ def test_rest_requests_in_rows(artifacts, images):
     for row, expected in zip(rows, model.predict(images, verbose=0), strict=True):
         assert set(row) == {"logits", "probabilities", "locations"}
         np.testing.assert_allclose(row["logits"], expected, atol=1e-4)
-
-
-def test_onnx_runtime_for_node(artifacts, images, tmp_path):
-    model, folder = artifacts
-    node = shutil.which("node")
-    found = node and subprocess.run(
-        [node, "-e", "require('onnxruntime-node')"], capture_output=True, env=os.environ
-    )
-    if not found or found.returncode:
-        pytest.skip(
-            "no onnxruntime-node: `npm install onnxruntime-node`, set NODE_PATH"
-        )
-    request = {"data": images.ravel().tolist(), "shape": images.shape}
-    (tmp_path / "images.json").write_text(json.dumps(request))
-    process = subprocess.run(
-        [node, CLIENTS / "onnx.js", folder / "ram.onnx", tmp_path / "images.json"],
-        capture_output=True,
-        text=True,
-    )
-    assert process.returncode == 0, process.stderr
-    rollout = model.rollout(images)
-    expected = {"logits": rollout["logits"][:, -1], "locations": rollout["locations"]}
-    answer = json.loads(process.stdout)
-    for name, value in expected.items():
-        result = np.reshape(answer[name]["data"], answer[name]["shape"])
-        np.testing.assert_allclose(result, value, atol=1e-4)
 
 
 def test_threads_that_share_a_session(artifacts, rng):

@@ -1,11 +1,13 @@
-// node onnx.js MODEL IMAGES.json: prints what ONNX Runtime for Node answers.
+// node onnx.js MODEL IMAGES BATCH HEIGHT WIDTH CHANNELS: prints what ONNX Runtime
+// for Node answers. IMAGES holds raw float32 numbers.
 const fs = require("fs");
 const ort = require("onnxruntime-node");
 
-async function main(model, file) {
-  const { data, shape } = JSON.parse(fs.readFileSync(file));
+async function main(model, file, ...shape) {
+  const bytes = fs.readFileSync(file);
+  const data = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
   const session = await ort.InferenceSession.create(model);
-  const images = new ort.Tensor("float32", Float32Array.from(data), shape);
+  const images = new ort.Tensor("float32", data, shape.map(Number));
   const results = await session.run({ images });
   const rows = {};
   for (const [name, value] of Object.entries(results)) {

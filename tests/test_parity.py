@@ -1,0 +1,1 @@
+"""Pretrained classifiers say the same in every runtime, on real images."""
