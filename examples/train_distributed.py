@@ -10,8 +10,8 @@ second line on every machine, with TF_CONFIG telling who takes part:
      "task": {"type": "worker", "index": 0}}
 
 All workers end with the same weights, and worker 0 saves them. If a worker is
-lost, the others stop with an error; start all of them again, and they go on
-from the last epoch that they all finished.
+lost, stop the others and start all of them again: they go on from the last
+epoch. `--local` stops them for you.
 """
 
 import argparse

@@ -1,0 +1,28 @@
+"""A pretrained classifier says the same in every runtime, on real images."""
+
+import numpy as np
+import pytest
+from keras_ram.export import export_onnx, export_saved_model
+from runtimes import RUNTIMES
+
+import keras_ram
+
+
+@pytest.fixture(scope="module")
+def case(mnist, tmp_path_factory):
+    """The folder of the artifacts, MNIST's test images, and the model's labels."""
+    images = (mnist[2][0] / 255).astype("float32")
+    model = keras_ram.RAM.from_preset("ram_mnist")
+    folder = tmp_path_factory.mktemp("ram_mnist")
+    export_onnx(model, folder / "ram.onnx")
+    export_saved_model(model, folder / "ram")
+    logits = model.predict(images, batch_size=500, verbose=0)
+    return folder, images, logits.argmax(axis=1)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_same_labels_on_every_test_image(runtime, case):
+    folder, images, expected = case
+    labels = runtime(folder, images).argmax(axis=1)
+    assert len(labels) == 10_000
+    np.testing.assert_array_equal(labels, expected)

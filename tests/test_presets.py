@@ -1,0 +1,63 @@
+"""Every pretrained classifier, held to the error on its card."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+
+import keras_ram
+from keras_ram import datasets
+from keras_ram.presets import FOLDER
+
+PRESETS = sorted(keras_ram.RAM.presets)
+
+
+def canvases(card, images):
+    """The first thousand test images, placed as the card says."""
+    canvas = re.search(r"canvases of (\d+)x\1 pixels with (\d+) pieces", card)
+    if not canvas:
+        return images[:1000]
+    size, pieces = map(int, canvas.groups())
+    return datasets.clutter(images, size, pieces, seed=2)[:1000]
+
+
+def test_there_are_presets_and_each_is_small():
+    assert PRESETS
+    sizes = [(FOLDER / f"{name}.keras").stat().st_size for name in PRESETS]
+    assert max(sizes) < 2.2e6 and sum(sizes) < 10e6
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_error_on_a_thousand_test_images(name, mnist):
+    card = (FOLDER / f"{name}.md").read_text(encoding="utf-8")
+    (figure,) = re.findall(r"first 1,000 test images: ([\d.]+)%", card)
+    _, _, (images, labels) = mnist
+    images = canvases(card, images)
+    model = keras_ram.RAM.from_preset(name)
+    assert model.name == name
+    logits = model.predict(images, batch_size=500, verbose=0)
+    wrong = np.sum(logits.argmax(axis=1) != labels[:1000])
+    # One image is 0.1%; a runtime may decide one close call otherwise.
+    assert abs(wrong - 10 * float(figure)) <= 1
+    floats = (images[:100] / 255).astype("float32")
+    np.testing.assert_array_equal(
+        model.predict(floats, verbose=0).argmax(axis=1), logits[:100].argmax(axis=1)
+    )
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_keras_alone_loads_them(name):
+    model = keras.saving.load_model(FOLDER / f"{name}.keras", safe_mode=True)
+    assert not model.compiled
+    assert model.dtype_policy.name == "float32"
+    assert tuple(model(np.zeros((1, 50, 40, 1))).shape) == (1, 10)
+    assert keras_ram.RAM.presets[name]
+
+
+def test_unknown_and_damaged(tmp_path):
+    with pytest.raises(ValueError, match=f"Did you mean '{PRESETS[0]}'"):
+        keras_ram.RAM.from_preset(PRESETS[0].replace("_", "-"))
+    (tmp_path / "m.keras").write_bytes(b"PK" + bytes(100))
+    with pytest.raises(ValueError, match="Is the file damaged"):
+        keras_ram.RAM.from_preset(tmp_path / "m.keras")
