@@ -14,12 +14,12 @@ PRESETS = sorted(keras_ram.RAM.presets)
 
 
 def canvases(card, images):
-    """The first thousand test images, placed as the card says."""
+    """Digits, placed as the card says."""
     canvas = re.search(r"canvases of (\d+)x\1 pixels with (\d+) pieces", card)
     if not canvas:
-        return images[:1000]
+        return images
     size, pieces = map(int, canvas.groups())
-    return datasets.clutter(images, size, pieces, seed=2)[:1000]
+    return datasets.clutter(images, size, pieces, seed=2)
 
 
 def test_there_are_presets_and_each_is_small():
@@ -33,17 +33,13 @@ def test_error_on_a_thousand_test_images(name, mnist):
     card = (FOLDER / f"{name}.md").read_text(encoding="utf-8")
     (figure,) = re.findall(r"first 1,000 test images: ([\d.]+)%", card)
     _, _, (images, labels) = mnist
-    images = canvases(card, images)
+    images = canvases(card, images[:1000])
     model = keras_ram.RAM.from_preset(name)
     assert model.name == name
     logits = model.predict(images, batch_size=500, verbose=0)
     wrong = np.sum(logits.argmax(axis=1) != labels[:1000])
     # One image is 0.1%; a runtime may decide one close call otherwise.
     assert abs(wrong - 10 * float(figure)) <= 1
-    floats = (images[:100] / 255).astype("float32")
-    np.testing.assert_array_equal(
-        model.predict(floats, verbose=0).argmax(axis=1), logits[:100].argmax(axis=1)
-    )
 
 
 @pytest.mark.parametrize("name", PRESETS)
