@@ -107,6 +107,8 @@ def train(options):
     """Trains, chooses the epoch on validation, and tests it once."""
     task = TASKS[options.task]
     folder = options.output / options.name
+    if (folder / "result.json").exists():
+        raise SystemExit(f"{folder} holds a finished run. Move it away to repeat it.")
     folder.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(options.seed)
     splits = load(options)
@@ -148,7 +150,11 @@ def train(options):
         callbacks=[
             keras.callbacks.BackupAndRestore(folder / "backup"),
             keras.callbacks.ModelCheckpoint(
-                best, "val_accuracy", save_best_only=True, save_weights_only=True
+                best,
+                "val_accuracy",
+                save_best_only=True,
+                save_weights_only=True,
+                initial_value_threshold=best_so_far(folder / "curves.csv"),
             ),
             keras.callbacks.CSVLogger(folder / "curves.csv", append=True),
         ],
@@ -168,6 +174,14 @@ def train(options):
         bare.save(folder / "model.keras")
     write_result(folder, options, seconds, errors)
     print({name: f"{error:.2%}" for name, error in errors.items()})
+
+
+def best_so_far(curves):
+    """What a resumed run has to beat."""
+    if not curves.exists():
+        return None
+    table = np.genfromtxt(curves, delimiter=",", names=True)
+    return float(np.max(table["val_accuracy"]))
 
 
 def write_result(folder, options, seconds, errors):

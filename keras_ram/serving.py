@@ -53,10 +53,9 @@ class Server(keras.Model):
 
 
 def _in_float32(model):
-    config = model.get_config()
-    if config == _with_dtype(config, "float32"):
+    if all(layer.compute_dtype == "float32" for layer in model._flatten_layers()):
         return model
-    copy = type(model).from_config(_with_dtype(config, "float32"))
+    copy = type(model).from_config(_with_dtype(model.get_config(), "float32"))
     copy.build((None, None, None, model.input_spec.axes[-1]))
     copy.set_weights(model.get_weights())
     return copy

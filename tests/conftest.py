@@ -1,6 +1,8 @@
 """Data and models that several tests share."""
 
+import fcntl
 import os
+import tempfile
 from pathlib import Path
 
 import keras
@@ -73,4 +75,7 @@ def batch(digits):
 def mnist():
     if not MNIST_DIR.is_dir():
         pytest.skip(f"no MNIST at {MNIST_DIR}; set KERAS_RAM_MNIST_DIR")
-    return datasets.load_mnist(MNIST_DIR)
+    # One process prepares it, the others wait.
+    with open(Path(tempfile.gettempdir()) / "keras_ram_mnist.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return datasets.load_mnist(MNIST_DIR)

@@ -20,15 +20,17 @@ def start(*arguments, **environment):
     return subprocess.Popen(
         [sys.executable, SCRIPT, *arguments],
         env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
 
 
-def finish(*processes):
+def finish(*processes, first_epoch=0):
     for process in processes:
-        _, errors = process.communicate()
+        output, errors = process.communicate(timeout=240)
         assert process.returncode == 0, errors[-2000:]
+        assert output.startswith(f"epoch {first_epoch}\n")
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +82,7 @@ def test_workers_resume_after_one_was_killed(expected, tmp_path):
     survivor.communicate()
     assert not list(tmp_path.glob("weights*"))
     assert list((tmp_path / "backup1").iterdir())
-    finish(*start_workers(tmp_path, kill=False))
+    finish(*start_workers(tmp_path, kill=False), first_epoch=1)
     for index in range(2):
         assert_same(tmp_path / f"weights{index}.npz", expected)
 

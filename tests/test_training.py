@@ -304,6 +304,9 @@ def test_backup_and_restore_after_a_killed_process(tmp_path):
             backup, weights, kill = sys.argv[1], sys.argv[2], sys.argv[3] == "kill"
 
             class Kill(keras.callbacks.Callback):
+                def on_epoch_begin(self, epoch, logs=None):
+                    print("epoch", epoch)
+
                 def on_train_batch_end(self, batch, logs=None):
                     if kill and self.model.optimizer.iterations == 8:
                         os.kill(os.getpid(), signal.SIGKILL)
@@ -327,9 +330,10 @@ def test_backup_and_restore_after_a_killed_process(tmp_path):
 
     # 3 batches an epoch: the eighth is in the middle of the third epoch.
     assert train("a", "a.weights.h5", "kill").returncode == -signal.SIGKILL
-    for backup, weights in (("a", "a.weights.h5"), ("b", "b.weights.h5")):
-        process = train(backup, weights)
+    for name, first_epoch in (("a", 2), ("b", 0)):
+        process = train(name, f"{name}.weights.h5")
         assert process.returncode == 0, process.stderr
+        assert process.stdout.startswith(f"epoch {first_epoch}\n")
     resumed, uninterrupted = {}, {}
     for values, name in ((resumed, "a"), (uninterrupted, "b")):
         with h5py.File(tmp_path / f"{name}.weights.h5") as file:

@@ -221,7 +221,7 @@ class BaseTrainer(keras.Model):
         if sample_weight is not None:
             episode_losses = episode_losses * sample_weight
         # Keras has divided its own loss by the number of replicas.
-        objective = classification_loss + ops.mean(episode_losses) / self.replicas
+        objective = classification_loss + _mean(episode_losses) / self.replicas
         return objective, logs
 
     def _log(self, x, y, logits, sample_weight, rewards, losses):
@@ -279,10 +279,16 @@ class BaseTrainer(keras.Model):
             # The baseline may not depend on the rewards that it is held against.
             momentum = 0.9
             self.mean_reward.assign(
-                momentum * self.mean_reward + (1 - momentum) * ops.mean(rewards)
+                momentum * self.mean_reward + (1 - momentum) * _mean(rewards)
             )
         elif self.baseline_kind == "leave_one_out":
             expected = reinforce.leave_one_out_baseline(rewards, self.episodes)
         else:
             expected = ops.zeros_like(rewards)
         return ops.tile(expected[:, None], (1, decisions))
+
+
+def _mean(values):
+    """The mean, or 0 of nothing: a replica's share of the last batch may be empty."""
+    number = ops.cast(ops.shape(values)[0], values.dtype)
+    return ops.sum(values) / ops.maximum(number, 1)

@@ -14,13 +14,21 @@ class TensorFlowTrainer(BaseTrainer):
         return self.distribute_strategy.num_replicas_in_sync
 
     def compile(self, *args, run_eagerly=False, jit_compile="auto", **kwargs):
-        if jit_compile == "auto":
+        self.chooses_jit = jit_compile == "auto"
+        if self.chooses_jit:
             # The model is many small products, which XLA puts together. Under a
             # strategy the replicas talk to each other, which XLA cannot compile.
             jit_compile = not run_eagerly and self.replicas == 1
         super().compile(
             *args, run_eagerly=run_eagerly, jit_compile=jit_compile, **kwargs
         )
+
+    def get_compile_config(self):
+        config = super().get_compile_config()
+        if config and self.chooses_jit:
+            # Another backend or strategy chooses for itself.
+            config["jit_compile"] = "auto"
+        return config
 
     def train_step(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)

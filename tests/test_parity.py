@@ -1,1 +1,0 @@
-"""Pretrained classifiers say the same in every runtime, on real images."""
