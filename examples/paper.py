@@ -154,7 +154,7 @@ def train(options):
                 "val_accuracy",
                 save_best_only=True,
                 save_weights_only=True,
-                initial_value_threshold=best_so_far(folder / "curves.csv"),
+                initial_value_threshold=best_so_far(folder),
             ),
             keras.callbacks.CSVLogger(folder / "curves.csv", append=True),
         ],
@@ -176,17 +176,23 @@ def train(options):
     print({name: f"{error:.2%}" for name, error in errors.items()})
 
 
-def best_so_far(curves):
+def read_curves(folder):
+    """The logs of each epoch, by name."""
+    table = np.genfromtxt(folder / "curves.csv", delimiter=",", names=True)
+    return {name: np.atleast_1d(table[name]).tolist() for name in table.dtype.names}
+
+
+def best_so_far(folder):
     """What a resumed run has to beat."""
-    if not curves.exists():
+    curves = folder / "curves.csv"
+    # Stopped in its first epoch, a run leaves an empty file.
+    if not curves.exists() or not curves.stat().st_size:
         return None
-    table = np.genfromtxt(curves, delimiter=",", names=True)
-    return float(np.max(table["val_accuracy"]))
+    return max(read_curves(folder)["val_accuracy"])
 
 
 def write_result(folder, options, seconds, errors):
     """One JSON for a run."""
-    table = np.genfromtxt(folder / "curves.csv", delimiter=",", names=True)
     settings = {
         name: value
         for name, value in vars(options).items()
@@ -197,9 +203,7 @@ def write_result(folder, options, seconds, errors):
         "versions": {"keras": keras.__version__, "backend": keras.backend.backend()},
         "seconds": seconds,  # of the last start
         "errors": errors,
-        "curves": {
-            name: np.atleast_1d(table[name]).tolist() for name in table.dtype.names
-        },
+        "curves": read_curves(folder),
     }
     (folder / "result.json").write_text(json.dumps(result, indent=1))
 

@@ -2,8 +2,8 @@
 
     python data_parallel.py KIND WEIGHTS [BACKUP [KILL]]
 
-KIND is one, mirrored, multiworker or dataparallel. With KILL the process dies
-in the middle of the second epoch.
+KIND is one, mirrored, multiworker or dataparallel. Prints the epochs as they
+begin. With KILL the process dies in the middle of the second one.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ def noise(shape, mean=0.0, stddev=1.0, **_):
     return mean + stddev * ops.full(shape, 0.5)
 
 
-class Kill(keras.callbacks.Callback):
+class Progress(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         print("epoch", epoch)
 
@@ -65,7 +65,7 @@ with scope:
     jit_compile = "auto" if keras.backend.backend() == "jax" else False
     model.compile(keras.optimizers.SGD(0.1, momentum=0.9), jit_compile=jit_compile)
 callbacks = [keras.callbacks.BackupAndRestore(backup)] if backup else []
-callbacks += [Kill()]
+callbacks += [Progress()]
 model.fit(
     x[:128],
     y[:128],
