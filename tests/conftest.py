@@ -5,6 +5,11 @@ import os
 import tempfile
 from pathlib import Path
 
+# The suite runs in several processes. A second thread in each would only get in
+# the way of the others.
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import keras
 import numpy as np
 import pytest

@@ -40,7 +40,7 @@ def assert_same(first, second, atol=0.0):
 def test_hybrid_learns_digits(make_model, digits):
     (x, y), validation, _ = digits
     model = make_model(patch_size=6, core_units=64, glimpse_units=64)
-    model.compile(keras.optimizers.Adam(5e-3))
+    model.compile(keras.optimizers.Adam(5e-3), jit_compile=JIT)
     history = model.fit(x, y, epochs=20, validation_data=validation, verbose=0).history
     assert set(history) == LOGS | {"val_loss", "val_accuracy", "val_reward"}
     assert history["val_accuracy"][-1] > 0.7  # chance is 0.1
@@ -57,6 +57,7 @@ def test_reinforce_learns_digits_from_the_reward_alone(make_model, digits):
         learning="reinforce",
         baseline="leave_one_out",
         episodes=8,
+        jit_compile=JIT,
     )
     model.fit(x, y, batch_size=64, epochs=35, verbose=0)
     logs = model.evaluate(*validation, verbose=0, return_dict=True)
