@@ -91,52 +91,70 @@ class GlimpseSensor(keras.layers.Layer):
             )
 
     def call(self, images, locations):
-        batch, height, width, channels = ops.shape(images)
+        _, height, width, channels = ops.shape(images)
         centres = (ops.cast(locations, "float32") + 1) / 2  # fractions of the image
-        row_length = (width + BLOCK - 1) // BLOCK
-        padding = row_length * BLOCK - width
+        padding = _whole_blocks(width, BLOCK) - width
         images = ops.pad(images, ((0, 0), (0, 0), (0, padding), (0, 0)))
-        images = ops.reshape(images, (-1, BLOCK * channels))
-        first_row = ops.arange(0, batch)[:, None] * height
         patches = []
         for scale in self.scales:
-            rows, weights_y = self._look(centres[:, 1:], height, scale, 1)
-            blocks, weights_x = self._look(centres[:, :1], width, scale, BLOCK)
-            # Cropped before it is weighed: the work follows the patch, not the
-            # size of the image.
-            rows = (first_row + rows) * row_length
-            crop = ops.take(images, rows[:, :, None] + blocks[:, None], axis=0)
-            crop = ops.cast(crop, self.compute_dtype)  # (B, n, m, BLOCK*C)
-            crop = ops.reshape(crop, (batch, rows.shape[1], -1))
-            crop = ops.matmul(weights_y, crop)
-            crop = ops.reshape(crop, (batch, self.patch_size, -1, channels))
-            patches.append(ops.einsum("byxc,bvx->byvc", crop, weights_x))
+            whole = self._sees_most(images.shape, scale)
+            y, weights_y = self._look(centres[:, 1:], height, scale, 1, whole)
+            x, weights_x = self._look(centres[:, :1], width, scale, BLOCK, whole)
+            seen = images if whole else self._crop(images, y, x)  # (B, n, m, C)
+            seen = ops.cast(seen, self.compute_dtype)
+            seen = ops.reshape(seen, (-1, y.shape[1], x.shape[1] * channels))
+            seen = ops.matmul(weights_y, seen)
+            seen = ops.reshape(seen, (-1, self.patch_size, x.shape[1], channels))
+            patches.append(ops.einsum("byxc,bvx->byvc", seen, weights_x))
         return ops.stack(patches, axis=1)  # (B, k, w, w, C)
 
-    def _look(self, centres, size, scale, block):
-        """What a patch sees along one axis, in blocks of pixels.
+    def _sees_most(self, images_shape, scale):
+        """Whether a patch may touch half of the image or more.
+
+        Cutting it out would then cost more than it spares. Of images whose
+        size is unknown while tracing, all patches are cut out.
+        """
+        _, height, width, _ = images_shape
+        side = math.ceil(scale * self.patch_size)
+        known = height is not None and width is not None
+        return known and 2 * (side + 1) * (side + BLOCK) >= height * width
+
+    def _look(self, centres, size, scale, block, whole):
+        """What a patch sees along one axis: whole blocks of pixels.
 
         Returns:
-            The indices of the blocks that it may touch, `(B, n)`, and the share
-            of each cell that each of their pixels covers, `(B, w, n * block)`.
+            The places of the pixels that it may touch, `(B, n)`, some of them
+            outside the image, and the share of each cell that each of them
+            covers, `(B, w, n)`.
         """
         side = scale * self.patch_size
-        number = math.ceil(side / block) + 1
         start = centres * ops.cast(size, "float32") - side / 2  # (B, 1)
-        first = ops.floor(start / block)
-        # Counted from the first pixel, positions are small, and their rounding
-        # does not grow with the image.
+        first = ops.floor(start / block) * block
+        if whole:
+            number, origin = _whole_blocks(size, block), ops.zeros_like(first)
+        else:
+            number, origin = (math.ceil(side / block) + 1) * block, first
+        pixels = origin + ops.arange(0, number, dtype="float32")
+        # Counted from the first pixel, places are small, and their rounding does
+        # not grow with the image.
         cells = ops.arange(0, self.patch_size, dtype="float32") * scale
-        cells = (start - first * block + cells)[..., None]  # (B, w, 1)
-        pixels = ops.arange(0, number * block, dtype="float32")
-        overlap = ops.minimum(cells + scale, pixels + 1) - ops.maximum(cells, pixels)
-        pixels = first * block + pixels  # (B, n * block)
+        cells = (start - first + cells)[..., None]  # (B, w, 1)
+        places = (pixels - first)[:, None]  # (B, 1, n)
+        overlap = ops.minimum(cells + scale, places + 1) - ops.maximum(cells, places)
         inside = (pixels >= 0) & (pixels < ops.cast(size, "float32"))
         weights = ops.relu(overlap) / scale * ops.cast(inside[:, None], "float32")
-        blocks = first + ops.arange(0, number, dtype="float32")
-        # Clipped as integers, so that NaN becomes some block and not a wild address.
-        blocks = ops.clip(ops.cast(blocks, "int32"), 0, (size - 1) // block)
-        return blocks, ops.cast(weights, self.compute_dtype)
+        return pixels, ops.cast(weights, self.compute_dtype)
+
+    def _crop(self, images, y, x):
+        """Cut out before it is weighed, the work follows the patch, not the image."""
+        batch, height, width, channels = ops.shape(images)
+        row_length = width // BLOCK
+        # Clipped as integers, so that NaN becomes some pixel and not a wild address.
+        rows = ops.clip(ops.cast(y, "int32"), 0, height - 1)
+        blocks = ops.clip(ops.cast(x[:, ::BLOCK] / BLOCK, "int32"), 0, row_length - 1)
+        rows = (ops.arange(0, batch)[:, None] * height + rows) * row_length
+        images = ops.reshape(images, (-1, BLOCK * channels))
+        return ops.take(images, rows[:, :, None] + blocks[:, None], axis=0)
 
     def compute_output_shape(self, images_shape, locations_shape):
         side = self.patch_size
@@ -145,3 +163,7 @@ class GlimpseSensor(keras.layers.Layer):
     def get_config(self):
         config = {"patch_size": self.patch_size, "scales": self.scales}
         return {**super().get_config(), **config}
+
+
+def _whole_blocks(size, block):
+    return (size + block - 1) // block * block
