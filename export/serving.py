@@ -38,7 +38,7 @@ def check(server, run, dtype):
         RuntimeError: If the artifact does not say what the model says.
     """
     largest = 0.0
-    for height, width in ((28, 28), (60, 41), (7, 100)):
+    for height, width in ((28, 28), (60, 5), (7, 100)):
         images = random_images((16, height, width, server.channels), dtype)
         expected = server(images)
         outputs = run(images)
