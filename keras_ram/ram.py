@@ -143,7 +143,7 @@ class RAM(Trainer):
         location = self.location_sampler.first(batch_size, training)  # (B, 2)
         states = keras.layers.RNN(self.core).get_initial_state(batch_size)
         reset_dropout_masks(self.core)
-        locations, log_probs, hidden_states = [], [], []
+        locations, means, log_probs, hidden_states = [], [], [], []
         for step in range(self.num_glimpses):
             patches = self.glimpse_sensor(images, location) / unit  # (B, k, w, w, C)
             glimpse = self.glimpse_net(patches, location)  # (B, G)
@@ -156,12 +156,18 @@ class RAM(Trainer):
                     hidden_state = ops.stop_gradient(hidden_state)
                 look = self.location_sampler(hidden_state, training=training)
                 location = look["location"]
+                means.append(look["mean"])
                 log_probs.append(look["log_prob"])
         if not return_rollout:
             return self.classifier(hidden_state)  # (B, K)
         hidden_states = ops.stack(hidden_states, axis=1)  # (B, T, h)
         return {
             "locations": ops.stack(locations, axis=1),
+            "location_means": (
+                ops.stack(means, axis=1)
+                if means
+                else ops.zeros((batch_size, 0, 2), dtype="float32")
+            ),
             "location_log_probs": (
                 ops.stack(log_probs, axis=1)
                 if log_probs
@@ -184,8 +190,9 @@ class RAM(Trainer):
             A dict of float32 tensors, where T is `num_glimpses`:
 
             - `"locations"`: `(batch, T, 2)`, `(x, y)` in [-1, 1].
-            - `"location_log_probs"`: `(batch, T - 1)`, of the locations that
-              the policy chose: all but the first.
+            - `"location_means"`: `(batch, T - 1, 2)`, of the policy, for the
+              locations that it chose: all but the first.
+            - `"location_log_probs"`: `(batch, T - 1)`, of the same.
             - `"logits"`: `(batch, T, num_classes)`, the guess after each
               glimpse.
             - `"baselines"`: `(batch, T)`, the reward expected after each

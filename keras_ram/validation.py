@@ -21,6 +21,12 @@ def check_positive(name, value):
         raise ValueError(f"`{name}` must be positive. Received: {name}={value}")
 
 
+def check_not_negative(name, value):
+    """Raises `ValueError` unless `value` is zero or a positive, finite number."""
+    if not isinstance(value, numbers.Real) or not 0 <= value < math.inf:
+        raise ValueError(f"`{name}` must be at least 0. Received: {name}={value}")
+
+
 def check_choice(name, value, choices):
     """Raises `ValueError` unless `value` is one of `choices`."""
     if value not in choices:

@@ -222,6 +222,8 @@ BAD_OPTIONS = [
     ({"baseline": "median"}, "`baseline` must be one of 'learned', 'mean'"),
     ({"episodes": 0}, "`episodes` must be an integer of at least 1"),
     ({"baseline": "leave_one_out"}, "`episodes` must be at least 2"),
+    ({"consistency": 0.1}, "`consistency=0.1` compares .* must be at least 2"),
+    ({"consistency": -1, "episodes": 2}, "`consistency` must be at least 0"),
     ({"learning": "reinforce", "reward": "probability"}, "does not depend on it"),
     ({"loss": keras.losses.CategoricalCrossentropy()}, "from_logits=True"),
     ({"loss": None}, "`loss` must be a loss on logits"),

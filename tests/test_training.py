@@ -259,6 +259,7 @@ COMPILE_OPTIONS = [
         "reward": "probability",
         "baseline": "leave_one_out",
         "episodes": 2,
+        "consistency": 0.5,
         "jit_compile": JIT,
     },
     {
