@@ -40,6 +40,7 @@ CASES = {
     ],
 }
 WIDTH, EMBEDDING = 256, 128  # of the default model
+EPOCHS = 5  # what `fit` does once is spread over as many
 
 
 def main():
@@ -94,7 +95,7 @@ def measure(case, rounds, peer):
     )
     runs = {
         "matmul": products(batch, steps, **case),
-        "fit": lambda: model.fit(images, labels, batch, verbose=0),
+        "fit": lambda: model.fit(images, labels, batch, EPOCHS, verbose=0),
         "predict": lambda: model.predict(images, batch, verbose=0),
         "copy": lambda: images.copy(),
     }
@@ -105,7 +106,7 @@ def measure(case, rounds, peer):
     times = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
-            times[name].append(seconds(run))
+            times[name].append(seconds(run) / (EPOCHS if name == "fit" else 1))
 
     def ratio(name, unit, factor=1):
         pairs = zip(times[name], times[unit], strict=True)
@@ -135,7 +136,10 @@ def seconds(run):
 
 
 def products(batch, steps, patch_size, scales, num_glimpses):
-    """The matrix products of a forward pass, and nothing else."""
+    """The matrix products of a forward pass, and nothing else.
+
+    Every glimpse has inputs of its own: a compiler computes equal products once.
+    """
     inputs = patch_size**2 * len(scales)
     shapes = [
         (inputs, EMBEDDING),
@@ -144,14 +148,14 @@ def products(batch, steps, patch_size, scales, num_glimpses):
         (WIDTH, WIDTH),
     ]
     weights = [keras.random.normal(shape, stddev=0.01) for shape in shapes]
-    patches = keras.random.normal((batch, inputs))
-    where = keras.random.normal((batch, EMBEDDING))
+    patches = [keras.random.normal((batch, inputs)) for _ in range(num_glimpses)]
+    where = [keras.random.normal((batch, EMBEDDING)) for _ in range(num_glimpses)]
     hidden = keras.random.normal((batch, WIDTH))
 
     def chain(patches, where, hidden):
-        for _ in range(num_glimpses):
-            what = keras.ops.matmul(patches, weights[0])
-            glimpse = keras.ops.concatenate([what, where], axis=1)
+        for step in range(num_glimpses):
+            what = keras.ops.matmul(patches[step], weights[0])
+            glimpse = keras.ops.concatenate([what, where[step]], axis=1)
             glimpse = keras.ops.matmul(glimpse, weights[1])
             hidden = keras.ops.matmul(glimpse, weights[2]) + keras.ops.matmul(
                 hidden, weights[3]
