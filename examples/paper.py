@@ -74,22 +74,35 @@ class Shifted(datasets.Canvases):
         return images[:, 2:-2, 2:-2], labels
 
 
-def make_model(row, task, glimpses, seed):
-    """The model of a row; not built."""
-    if row == "cnn":
-        return keras.Sequential(
-            [
-                keras.layers.Rescaling(1 / 255),
-                keras.layers.Conv2D(8, 10, strides=5, activation="relu"),
-                keras.layers.Flatten(),
-                keras.layers.Dense(256, activation="relu"),
-                keras.layers.Dense(10),
-            ]
-        )
+def make_model(row, task, glimpses, seed, start=None):
+    """The model of a row; built, with the weights of the file `start` if given."""
+    model = cnn() if row == "cnn" else ram(row, task, glimpses, seed, start)
+    model.build((None, task["size"], task["size"], 1))
+    if start:
+        model.load_weights(start)
+    return model
+
+
+def cnn():
+    """The paper's convolutional network."""
+    return keras.Sequential(
+        [
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Conv2D(8, 10, strides=5, activation="relu"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(256, activation="relu"),
+            keras.layers.Dense(10),
+        ]
+    )
+
+
+def ram(row, task, glimpses, seed, start):
+    """The model of the other rows."""
     options = {} if row == "plain" else {"location_units": 128}
     # Made afresh, canvases are never learned by heart; MNIST's digits are, and
-    # seeing them from random places is what helps.
-    options["initial_location"] = "random" if task["size"] == 28 else "center"
+    # seeing them from random places is what helps, until the policy is settled.
+    anywhere = task["size"] == 28 and not start
+    options["initial_location"] = "random" if anywhere else "center"
     model = keras_ram.RAM(
         10, glimpses, task["patch_size"], task["scales"], seed=seed, **options
     )
@@ -122,8 +135,7 @@ def train(options):
         (datasets.clutter(images, size, pieces, seed=seed), labels)
         for seed, (images, labels) in enumerate(splits[1:], start=1)
     )
-    model = make_model(options.row, task, options.glimpses, options.seed)
-    model.build((None, size, size, 1))
+    model = make_model(options.row, task, options.glimpses, options.seed, options.start)
     schedule = keras.optimizers.schedules.CosineDecay(
         options.learning_rate, options.epochs * len(batches)
     )
@@ -137,6 +149,7 @@ def train(options):
             reward="probability",
             baseline="leave_one_out",
             episodes=options.episodes,
+            consistency=options.consistency,
         )
     best = folder / "best.weights.h5"
     start = time.time()
@@ -268,12 +281,17 @@ def parse_arguments():
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--episodes", type=int, default=4, help="rollouts an image")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--consistency", type=float, default=0.0, help="see `compile`")
+    parser.add_argument(
+        "--start", help="a trained model to go on from, its first glimpse at the centre"
+    )
     parser.add_argument("--data-dir", help="folder with the idx files of MNIST")
     parser.add_argument("--output", type=Path, default=Path("results"))
     parser.add_argument("--verbose", type=int, default=1, help="as in `fit`")
     options = parser.parse_args()
     options.glimpses = options.glimpses or GLIMPSES.get(options.task, 8)
     options.name = f"{options.task}-{options.row}-T{options.glimpses}-s{options.seed}"
+    options.name += "-consistent" if options.consistency else ""
     return options
 
 
