@@ -1,6 +1,7 @@
 """Every pretrained classifier, held to the error on its card."""
 
 import re
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -10,16 +11,26 @@ import keras_ram
 from keras_ram import datasets
 from keras_ram.presets import FOLDER
 
+GOLDEN = Path(__file__).parent / "goldens/ram_mnist.npy"
 PRESETS = sorted(keras_ram.RAM.presets)
 
 
-def canvases(card, images):
-    """Digits, placed as the card says."""
-    canvas = re.search(r"canvases of (\d+)x\1 pixels with (\d+) pieces", card)
-    if not canvas:
-        return images
-    size, pieces = map(int, canvas.groups())
-    return datasets.clutter(images, size, pieces, seed=2)
+def read_card(name):
+    return (FOLDER / f"{name}.md").read_text(encoding="utf-8")
+
+
+def predict(name, images):
+    """What a preset says of the first thousand digits, placed as its card says."""
+    images = images[:1000]
+    canvas = re.search(
+        r"canvases of (\d+)x\1 pixels with (\d+) pieces", read_card(name)
+    )
+    if canvas:
+        size, pieces = map(int, canvas.groups())
+        images = datasets.clutter(images, size, pieces, seed=2)
+    model = keras_ram.RAM.from_preset(name)
+    assert model.name == name
+    return model.predict(images, batch_size=500, verbose=0)
 
 
 def test_there_are_presets_and_each_is_small():
@@ -29,17 +40,21 @@ def test_there_are_presets_and_each_is_small():
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_error_on_a_thousand_test_images(name, mnist):
-    card = (FOLDER / f"{name}.md").read_text(encoding="utf-8")
-    (figure,) = re.findall(r"first 1,000 test images: ([\d.]+)%", card)
+def test_error_and_logits_on_a_thousand_test_images(name, mnist):
     _, _, (images, labels) = mnist
-    images = canvases(card, images[:1000])
-    model = keras_ram.RAM.from_preset(name)
-    assert model.name == name
-    logits = model.predict(images, batch_size=500, verbose=0)
+    logits = predict(name, images)
+    (figure,) = re.findall(r"first 1,000 test images: ([\d.]+)%", read_card(name))
     wrong = np.sum(logits.argmax(axis=1) != labels[:1000])
     # One image is 0.1%; a runtime may decide one close call otherwise.
     assert abs(wrong - 10 * float(figure)) <= 1
+
+
+def test_same_logits_on_every_backend(mnist):
+    """On a policy trained to be consistent; the goldens come from TensorFlow."""
+    expected = np.load(GOLDEN)
+    logits = predict("ram_mnist", mnist[2][0])
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=2e-5 * scale)
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -57,3 +72,15 @@ def test_unknown_and_damaged(tmp_path):
     (tmp_path / "m.keras").write_bytes(b"PK" + bytes(100))
     with pytest.raises(ValueError, match="Is the file damaged"):
         keras_ram.RAM.from_preset(tmp_path / "m.keras")
+
+
+def write():
+    """Writes what the preset says, on TensorFlow."""
+    from conftest import MNIST_DIR
+
+    _, _, (images, _) = datasets.load_mnist(MNIST_DIR)
+    np.save(GOLDEN, predict("ram_mnist", images))
+
+
+if __name__ == "__main__":
+    write()
