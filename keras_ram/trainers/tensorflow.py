@@ -1,34 +1,88 @@
 """The gradient step on TensorFlow."""
 
+import math
+
 import keras
 import tensorflow as tf
 
 from keras_ram.trainers.base import BaseTrainer
 
+# What Keras does between two executions takes as long as a step on small images.
+STEPS_PER_EXECUTION = 8
+
 
 class TensorFlowTrainer(BaseTrainer):
     """Follows the gradient with a tape."""
+
+    chooses_steps = False  # before `compile`
 
     @property
     def replicas(self):
         return self.distribute_strategy.num_replicas_in_sync
 
-    def compile(self, *args, run_eagerly=False, jit_compile="auto", **kwargs):
+    def compile(
+        self,
+        *args,
+        run_eagerly=False,
+        jit_compile="auto",
+        steps_per_execution="auto",
+        **kwargs,
+    ):
+        # Under a strategy the replicas talk to each other, which XLA cannot compile.
+        alone = not run_eagerly and self.replicas == 1
         self.chooses_jit = jit_compile == "auto"
         if self.chooses_jit:
-            # The model is many small products, which XLA puts together. Under a
-            # strategy the replicas talk to each other, which XLA cannot compile.
-            jit_compile = not run_eagerly and self.replicas == 1
+            # The model is many small products, which XLA puts together.
+            jit_compile = alone
+        self.chooses_steps = steps_per_execution == "auto"
+        if self.chooses_steps:
+            steps_per_execution = STEPS_PER_EXECUTION if alone else 1
+        self.most_steps = steps_per_execution
         super().compile(
-            *args, run_eagerly=run_eagerly, jit_compile=jit_compile, **kwargs
+            *args,
+            run_eagerly=run_eagerly,
+            jit_compile=jit_compile,
+            steps_per_execution=steps_per_execution,
+            **kwargs,
         )
 
     def get_compile_config(self):
         config = super().get_compile_config()
+        # Another backend or strategy chooses for itself.
         if config and self.chooses_jit:
-            # Another backend or strategy chooses for itself.
             config["jit_compile"] = "auto"
+        if config and self.chooses_steps:
+            del config["steps_per_execution"]
         return config
+
+    def fit(self, *args, steps_per_epoch=None, validation_steps=None, **kwargs):
+        self._fit_steps(steps_per_epoch, validation_steps)
+        return super().fit(
+            *args,
+            steps_per_epoch=steps_per_epoch,
+            validation_steps=validation_steps,
+            **kwargs,
+        )
+
+    def evaluate(self, *args, steps=None, **kwargs):
+        if "_use_cached_eval_dataset" not in kwargs:  # not called by `fit`
+            self._fit_steps(steps)
+        return super().evaluate(*args, steps=steps, **kwargs)
+
+    def predict(self, *args, steps=None, **kwargs):
+        self._fit_steps(steps)
+        return super().predict(*args, steps=steps, **kwargs)
+
+    def _fit_steps(self, *numbers):
+        """Keras runs past a number of steps that executions do not divide."""
+        if not self.chooses_steps:
+            return
+        total = math.gcd(*(number for number in numbers if number))  # or 0
+        choice = range(1, self.most_steps + 1)
+        steps = max(n for n in choice if total % n == 0)
+        if steps != self.steps_per_execution:
+            self.steps_per_execution = steps
+            self.train_function = self.test_function = self.predict_function = None
 
     def train_step(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
