@@ -14,6 +14,7 @@ downloaded.
 
 import argparse
 import json
+import math
 import time
 from pathlib import Path
 
@@ -126,52 +127,45 @@ def train(options):
     keras.utils.set_random_seed(options.seed)
     splits = load(options)
     size, pieces = task["size"], task["pieces"]
-    # MNIST's digits are the only ones that are not made afresh.
-    dataset, canvas = (Shifted, 32) if size == 28 else (datasets.Canvases, size)
-    batches = dataset(
-        *splits[0], canvas, pieces, options.batch_size, options.seed, workers=1
-    )
     validation, test = (
         (datasets.clutter(images, size, pieces, seed=seed), labels)
         for seed, (images, labels) in enumerate(splits[1:], start=1)
     )
     model = make_model(options.row, task, options.glimpses, options.seed, options.start)
+    steps = math.ceil(len(splits[0][0]) / options.batch_size)
     schedule = keras.optimizers.schedules.CosineDecay(
-        options.learning_rate, options.epochs * len(batches)
+        options.learning_rate, options.epochs * steps
     )
     optimizer = keras.optimizers.Adam(schedule, global_clipnorm=5.0)
-    if options.row == "cnn":
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        model.compile(optimizer, loss, metrics=["accuracy"])
-    else:
-        model.compile(
-            optimizer,
-            reward="probability",
-            baseline="leave_one_out",
-            episodes=options.episodes,
-            consistency=options.consistency,
-        )
     best = folder / "best.weights.h5"
     start = time.time()
-    model.fit(
-        batches,
-        epochs=options.epochs,
-        shuffle=False,
-        validation_data=validation,
-        validation_batch_size=500,
-        verbose=options.verbose,
-        callbacks=[
-            keras.callbacks.BackupAndRestore(folder / "backup"),
-            keras.callbacks.ModelCheckpoint(
-                best,
-                "val_accuracy",
-                save_best_only=True,
-                save_weights_only=True,
-                initial_value_threshold=best_so_far(folder),
+    for canvas, pieces, epochs in grow(task, options):
+        compile_model(model, optimizer, options)  # traces the step for this canvas
+        # MNIST's digits are the only ones that are not made afresh.
+        dataset = Shifted if canvas == 32 else datasets.Canvases
+        model.fit(
+            dataset(
+                *splits[0], canvas, pieces, options.batch_size, options.seed, workers=1
             ),
-            keras.callbacks.CSVLogger(folder / "curves.csv", append=True),
-        ],
-    )
+            epochs=epochs,
+            shuffle=False,
+            validation_data=validation,
+            validation_batch_size=500,
+            verbose=options.verbose,
+            callbacks=[
+                keras.callbacks.BackupAndRestore(
+                    folder / "backup", delete_checkpoint=False
+                ),
+                keras.callbacks.ModelCheckpoint(
+                    best,
+                    "val_accuracy",
+                    save_best_only=True,
+                    save_weights_only=True,
+                    initial_value_threshold=best_so_far(folder),
+                ),
+                keras.callbacks.CSVLogger(folder / "curves.csv", append=True),
+            ],
+        )
     seconds = time.time() - start
     model.load_weights(best)
     errors = {
@@ -187,6 +181,38 @@ def train(options):
         bare.save(folder / "model.keras")
     write_result(folder, options, seconds, errors)
     print({name: f"{error:.2%}" for name, error in errors.items()})
+
+
+def grow(task, options):
+    """Yields the canvas, its pieces, and the epoch until which to train on it.
+
+    A model takes images of any size. It learns what digits look like where they
+    are easily found, and then to find them.
+    """
+    size, pieces = task["size"], task["pieces"]
+    if size == 28:
+        yield 32, 0, options.epochs  # cut to 28
+        return
+    if options.row != "cnn" and not options.start:
+        for stage in range(3):
+            yield 40 + (size - 40) * stage // 3, pieces * stage // 3, 2 * (stage + 1)
+    yield size, pieces, options.epochs
+
+
+def compile_model(model, optimizer, options):
+    """Chooses the learning rule."""
+    if options.row == "cnn":
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(optimizer, loss, metrics=["accuracy"])
+        return
+    model.compile(
+        optimizer,
+        reward="probability",
+        baseline="leave_one_out",
+        episodes=options.episodes,
+        discount=options.discount,
+        consistency=options.consistency,
+    )
 
 
 def read_curves(folder):
@@ -281,6 +307,7 @@ def parse_arguments():
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--episodes", type=int, default=4, help="rollouts an image")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--discount", type=float, default=0.5, help="see `compile`")
     parser.add_argument("--consistency", type=float, default=0.0, help="see `compile`")
     parser.add_argument(
         "--start", help="a trained model to go on from, its first glimpse at the centre"

@@ -75,54 +75,86 @@ def label_log_probs(labels, logits):
     return ops.sum(chosen * log_probs, axis=-1)
 
 
-def leave_one_out_baseline(rewards, episodes):
-    """The mean reward of the other episodes of the same image.
+def returns(rewards, discount):
+    """What a decision is credited with: the rewards after it, the soonest most.
+
+    `R_t = (1 - discount) r_t + discount R_(t + 1)`, and the last is its own
+    reward. So returns stay in the range of the rewards. It is the reward
+    expected of an episode that goes on with probability `discount` after each
+    guess. With 1, all decisions are credited with the last reward, as in the
+    paper.
+
+    Args:
+        rewards: Float tensor of shape `(episodes, decisions)`, the reward of
+            the guess that follows each decision.
+        discount: Float in [0, 1].
+
+    Returns:
+        Float32 tensor of the same shape, without gradient.
+
+    Example:
+
+    >>> np.asarray(returns(np.array([[0.0, 0.0, 1.0]]), discount=0.5))
+    array([[0.25, 0.5 , 1.  ]], dtype=float32)
+    """
+    _check_shapes(rewards=(rewards, 2))
+    rewards = ops.stop_gradient(ops.cast(rewards, "float32"))
+    credits = [rewards[:, -1:]]
+    for t in reversed(range(rewards.shape[1] - 1)):
+        reward = rewards[:, t : t + 1]
+        credits.append((1 - discount) * reward + discount * credits[-1])
+    return ops.concatenate(credits[::-1], axis=1)
+
+
+def leave_one_out_baseline(returns, episodes):
+    """The mean return of the other episodes of the same image.
 
     It does not depend on the episode's own samples, and so adds no bias.
 
     Args:
-        rewards: Float tensor of shape `(images * episodes,)`, the episodes of
-            an image side by side.
+        returns: Float tensor of shape `(images * episodes, decisions)`, the
+            episodes of an image side by side.
         episodes: Int, at least 2. Episodes of each image.
 
     Returns:
-        Float tensor of shape `(images * episodes,)`, without gradient.
+        Float32 tensor of the same shape, without gradient.
 
     Example:
 
-    >>> np.asarray(leave_one_out_baseline(np.array([1.0, 0, 0, 0, 1, 1]), 3))
+    >>> returns = np.array([[1.0], [0.0], [0.0], [0.0], [1.0], [1.0]])
+    >>> np.asarray(leave_one_out_baseline(returns, 3))[:, 0]
     array([0. , 0.5, 0.5, 1. , 0.5, 0.5], dtype=float32)
 
     Reference:
 
     - Kool et al., "Buy 4 REINFORCE samples, get a baseline for free!", 2019
     """
-    _check_shapes(rewards=(rewards, 1))
-    rewards = ops.cast(rewards, "float32")
-    grouped = ops.reshape(rewards, (-1, episodes))
+    _check_shapes(returns=(returns, 2))
+    returns = ops.cast(returns, "float32")
+    decisions = returns.shape[1]
+    grouped = ops.reshape(returns, (-1, episodes, decisions))
     others = (ops.sum(grouped, axis=1, keepdims=True) - grouped) / (episodes - 1)
-    return ops.stop_gradient(ops.reshape(others, (-1,)))
+    return ops.stop_gradient(ops.reshape(others, (-1, decisions)))
 
 
-def advantages(rewards, baselines):
+def advantages(returns, baselines):
     """How much better an episode went than was expected at each decision.
 
-    The reward comes once, at the end, and so is the return of every decision.
-
     Args:
-        rewards: Float tensor of shape `(episodes,)`.
-        baselines: Float tensor of shape `(episodes, decisions)`, the reward
-            expected when each decision was taken.
+        returns: Float tensor of shape `(episodes, decisions)`, the reward that
+            each decision is credited with.
+        baselines: Float tensor of the same shape, the return expected when the
+            decision was taken.
 
     Returns:
-        Float tensor of shape `(episodes, decisions)`, without gradient.
+        Float32 tensor of the same shape, without gradient.
 
     Example:
 
-    >>> np.asarray(advantages(np.array([1.0]), np.array([[0.25, 0.75]])))
+    >>> np.asarray(advantages(np.array([[1.0, 1.0]]), np.array([[0.25, 0.75]])))
     array([[0.75, 0.25]], dtype=float32)
     """
-    return ops.stop_gradient(_errors(rewards, baselines))
+    return ops.stop_gradient(_errors(returns, baselines))
 
 
 def reinforce_loss(log_probs, advantages):
@@ -181,23 +213,24 @@ def consistency_loss(means, episodes):
     return ops.reshape(ops.sum(ops.square(grouped - average), axis=(2, 3)), (-1,))
 
 
-def baseline_loss(rewards, baselines):
-    """The squared error of the expected reward, averaged over decisions.
+def baseline_loss(returns, baselines):
+    """The squared error of the expected return, averaged over decisions.
 
     Args:
-        rewards: Float tensor of shape `(episodes,)`. Carries no gradient.
-        baselines: Float tensor of shape `(episodes, decisions)`.
+        returns: Float tensor of shape `(episodes, decisions)`. Carries no
+            gradient.
+        baselines: Float tensor of the same shape.
 
     Returns:
-        Float tensor of shape `(episodes,)`. Gradients reach `baselines`.
+        Float32 tensor of shape `(episodes,)`. Gradients reach `baselines`.
 
     Example:
 
-    >>> np.asarray(baseline_loss(np.array([1.0]), np.array([[0.0, 0.5]])))
+    >>> np.asarray(baseline_loss(np.array([[1.0, 1.0]]), np.array([[0.0, 0.5]])))
     array([0.625], dtype=float32)
     """
-    rewards = ops.stop_gradient(ops.convert_to_tensor(rewards))
-    errors = _errors(rewards, baselines)
+    returns = ops.stop_gradient(ops.convert_to_tensor(returns))
+    errors = _errors(returns, baselines)
     return ops.sum(ops.square(errors), axis=1) / max(1, baselines.shape[1])
 
 
@@ -245,9 +278,9 @@ def reinforce_rule(logits, location_log_probs, label_log_probs):
     return ops.stop_gradient(logits), decisions
 
 
-def _errors(rewards, baselines):
-    _check_shapes(rewards=(rewards, 1), baselines=(baselines, 2))
-    return ops.cast(rewards, "float32")[:, None] - ops.cast(baselines, "float32")
+def _errors(returns, baselines):
+    _check_shapes(returns=(returns, 2), baselines=(baselines, 2))
+    return ops.cast(returns, "float32") - ops.cast(baselines, "float32")
 
 
 def _check_shapes(**tensors):

@@ -27,6 +27,12 @@ def check_not_negative(name, value):
         raise ValueError(f"`{name}` must be at least 0. Received: {name}={value}")
 
 
+def check_share(name, value):
+    """Raises `ValueError` unless `value` is a number in [0, 1]."""
+    if not isinstance(value, numbers.Real) or not 0 <= value <= 1:
+        raise ValueError(f"`{name}` must be in [0, 1]. Received: {name}={value}")
+
+
 def check_choice(name, value, choices):
     """Raises `ValueError` unless `value` is one of `choices`."""
     if value not in choices:

@@ -223,6 +223,8 @@ BAD_OPTIONS = [
     ({"episodes": 0}, "`episodes` must be an integer of at least 1"),
     ({"baseline": "leave_one_out"}, "`episodes` must be at least 2"),
     ({"consistency": 0.1}, "`consistency=0.1` compares .* must be at least 2"),
+    ({"discount": 1.5}, r"`discount` must be in \[0, 1\]"),
+    ({"learning": "reinforce", "discount": 0.5}, "`discount` must be 1"),
     ({"consistency": -1, "episodes": 2}, "`consistency` must be at least 0"),
     ({"learning": "reinforce", "reward": "probability"}, "does not depend on it"),
     ({"loss": keras.losses.CategoricalCrossentropy()}, "from_logits=True"),

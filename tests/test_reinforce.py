@@ -26,16 +26,29 @@ def test_label_log_probs():
 
 
 def test_leave_one_out_baseline():
-    rewards = np.array([1.0, 0.0, 0.5, 4.0, 4.0, 1.0])
-    baseline = reinforce.leave_one_out_baseline(rewards, 3)
-    np.testing.assert_allclose(baseline, [0.25, 0.75, 0.5, 2.5, 2.5, 4.0], rtol=1e-6)
+    returns = np.array([[1, 0.2], [0, 0.4], [0.5, 0.6], [4, 0], [4, 0], [1, 0]])
+    baseline = reinforce.leave_one_out_baseline(returns, 3)
+    expected = [[0.25, 0.5], [0.75, 0.4], [0.5, 0.3], [2.5, 0], [2.5, 0], [4, 0]]
+    np.testing.assert_allclose(baseline, expected, rtol=1e-6)
+
+
+def test_returns():
+    rewards = np.array([[0.0, 1.0, 0.5], [1.0, 0.0, 0.0]])
+    returns = reinforce.returns(rewards, 0.75)
+    # 0.25 * 1 + 0.75 * 0.5, and so on.
+    expected = [[0.46875, 0.625, 0.5], [0.25, 0.0, 0.0]]
+    np.testing.assert_array_equal(returns, expected)
+    np.testing.assert_array_equal(reinforce.returns(rewards, 0.0), rewards)
+    last = np.repeat(rewards[:, -1:], 3, axis=1)
+    np.testing.assert_array_equal(reinforce.returns(rewards, 1.0), last)
+    assert reinforce.returns(np.zeros((2, 0)), 0.5).shape == (2, 0)
 
 
 def test_advantages():
     advantages = reinforce.advantages(
-        np.array([1.0, 0.0]), np.array([[0.25, 0.5], [0.75, -1.0]])
+        np.array([[1.0, 1.0], [0.0, 0.5]]), np.array([[0.25, 0.5], [0.75, -1.0]])
     )
-    np.testing.assert_array_equal(advantages, [[0.75, 0.5], [-0.75, 1.0]])
+    np.testing.assert_array_equal(advantages, [[0.75, 0.5], [-0.75, 1.5]])
 
 
 def test_reinforce_loss_and_its_gradient():
@@ -52,14 +65,14 @@ def test_reinforce_loss_and_its_gradient():
 
 
 def test_baseline_loss_and_its_gradient():
-    rewards = np.array([1.0, 0.0])
+    returns = np.array([[1.0, 1.0], [0.0, 1.0]])
     baselines = np.array([[0.5, 0.0], [1.0, 3.0]])
-    losses = reinforce.baseline_loss(rewards, baselines)
-    # (0.25 + 1) / 2 and (1 + 9) / 2
-    np.testing.assert_array_equal(losses, [0.625, 5.0])
-    to_rewards, to_baselines = gradients_of(reinforce.baseline_loss, rewards, baselines)
-    np.testing.assert_array_equal(to_baselines, [[-0.5, -1.0], [1.0, 3.0]])
-    assert not to_rewards.any()
+    losses = reinforce.baseline_loss(returns, baselines)
+    # (0.25 + 1) / 2 and (1 + 4) / 2
+    np.testing.assert_array_equal(losses, [0.625, 2.5])
+    to_returns, to_baselines = gradients_of(reinforce.baseline_loss, returns, baselines)
+    np.testing.assert_array_equal(to_baselines, [[-0.5, -1.0], [1.0, 2.0]])
+    assert not to_returns.any()
 
 
 def test_consistency_loss_and_its_gradient():
@@ -87,7 +100,7 @@ def test_consistency_loss_and_its_gradient():
 def test_one_glimpse_takes_no_decision():
     nothing = np.zeros((2, 0))
     np.testing.assert_array_equal(reinforce.reinforce_loss(nothing, nothing), [0, 0])
-    np.testing.assert_array_equal(reinforce.baseline_loss(np.ones(2), nothing), [0, 0])
+    np.testing.assert_array_equal(reinforce.baseline_loss(nothing, nothing), [0, 0])
 
 
 @pytest.mark.parametrize(
@@ -98,10 +111,11 @@ def test_one_glimpse_takes_no_decision():
             [[[0.3, 0.2]]],
         ),
         (
-            lambda rewards: reinforce.leave_one_out_baseline(rewards, 2),
-            [[0.3, 0.2]],
+            lambda returns: reinforce.leave_one_out_baseline(returns, 2),
+            [[[0.3], [0.2]]],
         ),
-        (reinforce.advantages, [[1.0], [[0.3, 0.2]]]),
+        (lambda rewards: reinforce.returns(rewards, 0.5), [[[0.3, 0.2]]]),
+        (reinforce.advantages, [[[1.0, 1.0]], [[0.3, 0.2]]]),
         (
             lambda logits: reinforce.reinforce_rule(
                 logits, ops.zeros((1, 2)), ops.zeros(1)
@@ -137,7 +151,7 @@ def test_rules():
         (reinforce.probability_reward, [(3, 1), (3, 5)]),
         (reinforce.advantages, [(3,), (3,)]),
         (reinforce.advantages, [(3, 1), (3, 2)]),
-        (reinforce.advantages, [(3,), (1, 2)]),
+        (reinforce.advantages, [(3, 2), (1, 2)]),
         (reinforce.reinforce_loss, [(3, 2), (3, 1)]),
         (reinforce.reinforce_loss, [(3, 2), (3,)]),
         (reinforce.reinforce_loss, [(3,), (3,)]),
@@ -153,6 +167,6 @@ def test_wrong_shapes_raise_instead_of_broadcasting(function, shapes):
         function(*arrays)
 
 
-def test_leave_one_out_needs_a_vector():
-    with pytest.raises(ValueError, match="Expected rewards of rank 1"):
-        reinforce.leave_one_out_baseline(np.ones((3, 2)), 2)
+def test_leave_one_out_needs_returns_of_each_decision():
+    with pytest.raises(ValueError, match="Expected returns of rank 2"):
+        reinforce.leave_one_out_baseline(np.ones(3), 2)

@@ -75,15 +75,17 @@ def test_bare_compile_logs_what_the_design_says(make_model, batch):
     assert sorted(values) == sorted(logs.values())
 
 
-def test_losses_by_hand(make_model, batch):
+@pytest.mark.parametrize("discount", [1, 0.75])
+def test_losses_by_hand(discount, make_model, batch):
     """The logged numbers, from a rollout with the same samples."""
     images, labels = batch
-    model = make_model()
+    model = make_model(num_glimpses=4)
     # XLA draws other samples than the rollout below.
     model.compile(
         keras.optimizers.SGD(0.0),
         reward="probability",
         baseline=None,
+        discount=discount,
         jit_compile=JIT,
     )
     state = model.location_sampler.seed_generator.state
@@ -94,15 +96,20 @@ def test_losses_by_hand(make_model, batch):
         name: ops.convert_to_numpy(value)
         for name, value in model.rollout(images, training=True).items()
     }
-    logits = rollout["logits"][:, -1]
-    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    reward = probabilities[np.arange(64), labels]
+    logits = rollout["logits"]
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)
+    rewards = probabilities[np.arange(64), :, labels].T  # (T, N)
+    last = rewards[3]
+    third = (1 - discount) * rewards[2] + discount * last
+    second = (1 - discount) * rewards[1] + discount * third
+    returns = np.stack([second, third, last], axis=1)
+    learned = last if discount == 1 else rewards
     expected = {
-        "loss": -np.log(reward).mean(),
-        "accuracy": (logits.argmax(axis=1) == labels).mean(),
-        "reward": reward.mean(),
-        "baseline_loss": (reward**2).mean(),
-        "reinforce_loss": -(rollout["location_log_probs"].sum(axis=1) * reward).mean(),
+        "loss": -np.log(learned).mean(),
+        "accuracy": (logits[:, -1].argmax(axis=1) == labels).mean(),
+        "reward": last.mean(),
+        "baseline_loss": (returns**2).mean(),
+        "reinforce_loss": -(rollout["location_log_probs"] * returns).sum(axis=1).mean(),
     }
     assert set(logs) == set(expected)
     for name, value in expected.items():
@@ -304,6 +311,7 @@ COMPILE_OPTIONS = [
         "reward": "probability",
         "baseline": "leave_one_out",
         "episodes": 2,
+        "discount": 0.75,
         "consistency": 0.5,
         "jit_compile": JIT,
     },
@@ -361,7 +369,8 @@ def test_backup_and_restore_after_a_killed_process(tmp_path):
             keras.utils.set_random_seed(0)
             (x, y), _, _ = keras_ram.datasets.load_digits()
             model = keras_ram.RAM(10, 3, 4, core_units=16, seed=0)
-            model.compile(jit_compile=keras.backend.backend() == "jax")
+            model.compile(jit_compile=keras.backend.backend() == "jax",
+                          steps_per_execution=1)
             model.build((None, 8, 8, 1))
             callbacks = [keras.callbacks.BackupAndRestore(backup), Kill()]
             model.fit(x[:96], y[:96], epochs=4, shuffle=False, verbose=0,

@@ -10,6 +10,7 @@ from keras_ram.validation import (
     check_integer,
     check_labels,
     check_not_negative,
+    check_share,
 )
 
 LEARNING_RULES = {
@@ -62,6 +63,7 @@ class BaseTrainer(keras.Model):
         reward="accuracy",
         baseline="learned",
         episodes=1,
+        discount=1.0,
         consistency=0.0,
         **kwargs,
     ):
@@ -86,6 +88,11 @@ class BaseTrainer(keras.Model):
                 `"mean"` (a running mean of the reward), `"leave_one_out"` (the
                 mean reward of the other episodes of the same image) or `None`.
             episodes: Int, rollouts of each image in a training step.
+            discount: Float in [0, 1]. With 1, only the last guess is learned and
+                rewarded, as in the paper. Below, the guess after each glimpse
+                is, and a decision is credited with the rewards after it, the
+                soonest most; see `reinforce.returns`. It finds small objects
+                in large images sooner. For hybrid learning.
             consistency: Float, at least 0. Weight of `consistency_loss`, which
                 draws the policy's means together over the episodes of an
                 image. It costs some accuracy, and makes the locations of an
@@ -100,6 +107,7 @@ class BaseTrainer(keras.Model):
         check_choice("reward", reward, REWARDS)
         check_choice("baseline", baseline, BASELINES)
         check_integer("episodes", episodes)
+        check_share("discount", discount)
         check_not_negative("consistency", consistency)
         for option, compares in (
             ('baseline="leave_one_out"', baseline == "leave_one_out"),
@@ -116,6 +124,11 @@ class BaseTrainer(keras.Model):
                 '`reward="probability"` does not depend on it. Use '
                 '`reward="accuracy"`, or `learning="hybrid"`.'
             )
+        if learning == "reinforce" and discount < 1:
+            raise ValueError(
+                '`learning="reinforce"` draws one label, after the last glimpse, so '
+                f"`discount` must be 1. Received: discount={discount}"
+            )
         if loss in CROSS_ENTROPIES:
             loss = CROSS_ENTROPIES[loss](from_logits=True)
         if loss is None or not getattr(loss, "from_logits", True):
@@ -129,6 +142,7 @@ class BaseTrainer(keras.Model):
         self.reward = reward
         self.baseline_kind = baseline
         self.episodes = episodes
+        self.discount = discount
         self.consistency = consistency
 
     def get_compile_config(self):
@@ -138,6 +152,7 @@ class BaseTrainer(keras.Model):
             config["reward"] = self.reward
             config["baseline"] = self.baseline_kind
             config["episodes"] = self.episodes
+            config["discount"] = self.discount
             config["consistency"] = self.consistency
         return config
 
@@ -202,34 +217,16 @@ class BaseTrainer(keras.Model):
         """
         if y is None:
             raise ValueError("RAM learns from labels. Received: y=None")
-        x, y = self._repeat(x), self._repeat(y)
+        x, y = _repeat(x, self.episodes), _repeat(y, self.episodes)
         if sample_weight is not None:
-            sample_weight = ops.cast(self._repeat(sample_weight), "float32")
-            sample_weight = ops.reshape(sample_weight, (-1,))
+            sample_weight = _repeat(sample_weight, self.episodes)
+            sample_weight = ops.reshape(ops.cast(sample_weight, "float32"), (-1,))
         rollout = self.rollout(x, training=True)
-        logits = rollout["logits"][:, -1]  # (B, K)
-        if self.learning == "reinforce":
-            guesses = keras.random.categorical(
-                logits, 1, seed=self.location_sampler.seed_generator
-            )[:, 0]
-        else:
-            guesses = ops.argmax(logits, axis=-1)
-        rewards = self._rewards(y, logits, guesses)  # (B,)
+        losses, rewards = self._apply_rule(x, y, rollout, sample_weight)
+        logits = rollout["logits"][:, -1]
+        logs = self._log(x, y, logits, sample_weight, rewards[:, -1], losses)
 
-        learned_logits, log_probs = LEARNING_RULES[self.learning](
-            logits,
-            rollout["location_log_probs"],
-            reinforce.label_log_probs(guesses, logits),
-        )
-        baselines = self._baselines(rollout["baselines"], rewards, log_probs)
-        reinforce_losses = reinforce.reinforce_loss(
-            log_probs, reinforce.advantages(rewards, baselines)
-        )
-        baseline_losses = reinforce.baseline_loss(rewards, baselines)
-        classification_loss = self.compute_loss(x, y, learned_logits, sample_weight)
-        losses = (classification_loss, reinforce_losses, baseline_losses)
-        logs = self._log(x, y, logits, sample_weight, rewards, losses)
-
+        classification_loss, reinforce_losses, baseline_losses = losses
         episode_losses = reinforce_losses + baseline_losses
         if self.consistency:
             episode_losses += self.consistency * reinforce.consistency_loss(
@@ -240,6 +237,41 @@ class BaseTrainer(keras.Model):
         # Keras has divided its own loss by the number of replicas.
         objective = classification_loss + _mean(episode_losses) / self.replicas
         return objective, logs
+
+    def _apply_rule(self, x, y, rollout, sample_weight):
+        """What the learning rule asks for, and the rewards of the guesses."""
+        guesses = 1 if self.discount == 1 else self.num_glimpses
+        logits = rollout["logits"][:, -guesses:]  # (B, guesses, K)
+        logits = ops.reshape(logits, (-1, self.num_classes))
+        y = _repeat(y, guesses)
+        if sample_weight is not None:
+            sample_weight = _repeat(sample_weight, guesses)
+        if self.learning == "reinforce":
+            labels = keras.random.categorical(
+                logits, 1, seed=self.location_sampler.seed_generator
+            )[:, 0]
+        else:
+            labels = ops.argmax(logits, axis=-1)
+        rewards = ops.reshape(self._rewards(y, logits, labels), (-1, guesses))
+        learned_logits, log_probs = LEARNING_RULES[self.learning](
+            logits,
+            rollout["location_log_probs"],
+            reinforce.label_log_probs(labels, logits),
+        )
+        decisions = log_probs.shape[1]
+        if self.discount == 1:
+            returns = ops.tile(rewards, (1, decisions))
+        else:
+            returns = reinforce.returns(rewards[:, 1:], self.discount)
+        baselines = self._baselines(rollout["baselines"], rewards[:, -1], returns)
+        losses = (
+            self.compute_loss(x, y, learned_logits, sample_weight),
+            reinforce.reinforce_loss(
+                log_probs, reinforce.advantages(returns, baselines)
+            ),
+            reinforce.baseline_loss(returns, baselines),
+        )
+        return losses, rewards
 
     def _log(self, x, y, logits, sample_weight, rewards, losses):
         classification_loss, reinforce_losses, baseline_losses = losses
@@ -270,12 +302,6 @@ class BaseTrainer(keras.Model):
             logs.pop(tracker.name)
         return logs
 
-    def _repeat(self, tensor):
-        """The episodes of an image side by side: `(batch * episodes, ...)`."""
-        return (
-            ops.repeat(tensor, self.episodes, axis=0) if self.episodes > 1 else tensor
-        )
-
     def _rewards(self, y, logits, guesses):
         labels = ops.convert_to_tensor(y)
         if len(labels.shape) == 2:
@@ -286,23 +312,26 @@ class BaseTrainer(keras.Model):
             return reinforce.probability_reward(labels, logits)
         return reinforce.accuracy_reward(labels, ops.cast(guesses, "int32"))
 
-    def _baselines(self, learned, rewards, log_probs):
-        """The reward expected at each decision: `(episodes, decisions)`."""
-        decisions = log_probs.shape[1]
+    def _baselines(self, learned, rewards, returns):
+        """The return expected at each decision: `(episodes, decisions)`."""
         if self.baseline_kind == "learned":
-            return learned[:, :decisions]
+            return learned[:, : returns.shape[1]]
+        if self.baseline_kind == "leave_one_out":
+            return reinforce.leave_one_out_baseline(returns, self.episodes)
+        baselines = ops.zeros_like(returns)
         if self.baseline_kind == "mean":
-            expected = ops.ones_like(rewards) * self.mean_reward
+            baselines += self.mean_reward
             # The baseline may not depend on the rewards that it is held against.
             momentum = 0.9
             self.mean_reward.assign(
                 momentum * self.mean_reward + (1 - momentum) * _mean(rewards)
             )
-        elif self.baseline_kind == "leave_one_out":
-            expected = reinforce.leave_one_out_baseline(rewards, self.episodes)
-        else:
-            expected = ops.zeros_like(rewards)
-        return ops.tile(expected[:, None], (1, decisions))
+        return baselines
+
+
+def _repeat(tensor, times):
+    """Each element so many times, side by side: `(batch * times, ...)`."""
+    return ops.repeat(tensor, times, axis=0) if times > 1 else tensor
 
 
 def _mean(values):
