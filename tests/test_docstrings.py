@@ -6,10 +6,13 @@ import importlib
 import keras
 import numpy as np
 import pytest
+from backends import BACKEND
 
 import keras_ram
 
+ON_TENSORFLOW = ("export.onnx", "export.saved_model")
 MODULES = (
+    *(ON_TENSORFLOW if BACKEND == "tensorflow" else ()),
     "datasets",
     "glimpse_net",
     "glimpse_sensor",
