@@ -151,7 +151,7 @@ class RAM(Trainer):
             locations.append(location)
             hidden_states.append(hidden_state)
             if step < self.num_glimpses - 1:
-                if self.learning == "hybrid":
+                if self.rule.learning == "hybrid":
                     # The reward trains the location network alone.
                     hidden_state = ops.stop_gradient(hidden_state)
                 look = self.location_sampler(hidden_state, training=training)

@@ -1,24 +1,14 @@
 """What training is on every backend: the options, the objective and the logs."""
 
+import dataclasses
+
 import keras
 from keras import ops
 
 from keras_ram import reinforce
-from keras_ram.validation import (
-    check_choice,
-    check_images,
-    check_integer,
-    check_labels,
-    check_not_negative,
-    check_share,
-)
+from keras_ram.trainers.learning_rule import LearningRule
+from keras_ram.validation import check_images, check_labels
 
-LEARNING_RULES = {
-    "hybrid": reinforce.hybrid_rule,
-    "reinforce": reinforce.reinforce_rule,
-}
-REWARDS = ("accuracy", "probability")
-BASELINES = ("learned", "mean", "leave_one_out", None)
 # Both are made for logits; by name, Keras would expect probabilities.
 CROSS_ENTROPIES = {
     "sparse_categorical_crossentropy": keras.losses.SparseCategoricalCrossentropy,
@@ -35,7 +25,7 @@ class BaseTrainer(keras.Model):
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        self.learning = "hybrid"
+        self.rule = LearningRule()
         self.reward_tracker = keras.metrics.Mean(name="reward")
         self.reinforce_tracker = keras.metrics.Mean(name="reinforce_loss")
         self.baseline_tracker = keras.metrics.Mean(name="baseline_loss")
@@ -103,32 +93,7 @@ class BaseTrainer(keras.Model):
         Raises:
             ValueError: If an option is unknown, or does not go with another.
         """
-        check_choice("learning", learning, tuple(LEARNING_RULES))
-        check_choice("reward", reward, REWARDS)
-        check_choice("baseline", baseline, BASELINES)
-        check_integer("episodes", episodes)
-        check_share("discount", discount)
-        check_not_negative("consistency", consistency)
-        for option, compares in (
-            ('baseline="leave_one_out"', baseline == "leave_one_out"),
-            (f"consistency={consistency}", consistency > 0),
-        ):
-            if compares and episodes < 2:
-                raise ValueError(
-                    f"`{option}` compares episodes of the same image, so "
-                    f"`episodes` must be at least 2. Received: episodes={episodes}"
-                )
-        if learning == "reinforce" and reward == "probability":
-            raise ValueError(
-                '`learning="reinforce"` learns from the label that was drawn, and '
-                '`reward="probability"` does not depend on it. Use '
-                '`reward="accuracy"`, or `learning="hybrid"`.'
-            )
-        if learning == "reinforce" and discount < 1:
-            raise ValueError(
-                '`learning="reinforce"` draws one label, after the last glimpse, so '
-                f"`discount` must be 1. Received: discount={discount}"
-            )
+        rule = LearningRule(learning, reward, baseline, episodes, discount, consistency)
         if loss in CROSS_ENTROPIES:
             loss = CROSS_ENTROPIES[loss](from_logits=True)
         if loss is None or not getattr(loss, "from_logits", True):
@@ -138,22 +103,12 @@ class BaseTrainer(keras.Model):
             )
         metrics = list(metrics) if isinstance(metrics, tuple) else metrics
         super().compile(optimizer, loss=loss, metrics=metrics, **kwargs)
-        self.learning = learning
-        self.reward = reward
-        self.baseline_kind = baseline
-        self.episodes = episodes
-        self.discount = discount
-        self.consistency = consistency
+        self.rule = rule
 
     def get_compile_config(self):
         config = super().get_compile_config()
         if config:
-            config["learning"] = self.learning
-            config["reward"] = self.reward
-            config["baseline"] = self.baseline_kind
-            config["episodes"] = self.episodes
-            config["discount"] = self.discount
-            config["consistency"] = self.consistency
+            config.update(dataclasses.asdict(self.rule))
         return config
 
     def compile_from_config(self, config):
@@ -217,9 +172,10 @@ class BaseTrainer(keras.Model):
         """
         if y is None:
             raise ValueError("RAM learns from labels. Received: y=None")
-        x, y = _repeat(x, self.episodes), _repeat(y, self.episodes)
+        episodes = self.rule.episodes
+        x, y = _repeat(x, episodes), _repeat(y, episodes)
         if sample_weight is not None:
-            sample_weight = _repeat(sample_weight, self.episodes)
+            sample_weight = _repeat(sample_weight, episodes)
             sample_weight = ops.reshape(ops.cast(sample_weight, "float32"), (-1,))
         rollout = self.rollout(x, training=True)
         losses, rewards = self._apply_rule(x, y, rollout, sample_weight)
@@ -228,9 +184,9 @@ class BaseTrainer(keras.Model):
 
         classification_loss, reinforce_losses, baseline_losses = losses
         episode_losses = reinforce_losses + baseline_losses
-        if self.consistency:
-            episode_losses += self.consistency * reinforce.consistency_loss(
-                rollout["location_means"], self.episodes
+        if self.rule.consistency:
+            episode_losses += self.rule.consistency * reinforce.consistency_loss(
+                rollout["location_means"], episodes
             )
         if sample_weight is not None:
             episode_losses = episode_losses * sample_weight
@@ -239,36 +195,34 @@ class BaseTrainer(keras.Model):
         return objective, logs
 
     def _apply_rule(self, x, y, rollout, sample_weight):
-        """What the learning rule asks for, and the rewards of the guesses."""
-        guesses = 1 if self.discount == 1 else self.num_glimpses
+        """The losses of guess, locations and baseline, and the rewards.
+
+        Guesses are learned after the last glimpse, or after each of them.
+        """
+        guesses = 1 if self.rule.discount == 1 else self.num_glimpses
         logits = rollout["logits"][:, -guesses:]  # (B, guesses, K)
         logits = ops.reshape(logits, (-1, self.num_classes))
         y = _repeat(y, guesses)
         if sample_weight is not None:
             sample_weight = _repeat(sample_weight, guesses)
-        if self.learning == "reinforce":
+        if self.rule.learning == "reinforce":
             labels = keras.random.categorical(
                 logits, 1, seed=self.location_sampler.seed_generator
             )[:, 0]
         else:
             labels = ops.argmax(logits, axis=-1)
-        rewards = ops.reshape(self._rewards(y, logits, labels), (-1, guesses))
-        learned_logits, log_probs = LEARNING_RULES[self.learning](
+        learned_logits, log_probs = self.rule.split(
             logits,
             rollout["location_log_probs"],
             reinforce.label_log_probs(labels, logits),
         )
-        decisions = log_probs.shape[1]
-        if self.discount == 1:
-            returns = ops.tile(rewards, (1, decisions))
-        else:
-            returns = reinforce.returns(rewards[:, 1:], self.discount)
+        rewards = ops.reshape(self.rule.rewards(y, logits, labels), (-1, guesses))
+        returns = self.rule.returns(rewards, decisions=log_probs.shape[1])
         baselines = self._baselines(rollout["baselines"], rewards[:, -1], returns)
+        advantages = reinforce.advantages(returns, baselines)
         losses = (
             self.compute_loss(x, y, learned_logits, sample_weight),
-            reinforce.reinforce_loss(
-                log_probs, reinforce.advantages(returns, baselines)
-            ),
+            reinforce.reinforce_loss(log_probs, advantages),
             reinforce.baseline_loss(returns, baselines),
         )
         return losses, rewards
@@ -290,7 +244,7 @@ class BaseTrainer(keras.Model):
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
         if not training:
-            rewards = self._rewards(y, y_pred, ops.argmax(y_pred, axis=-1))
+            rewards = self.rule.rewards(y, y_pred, ops.argmax(y_pred, axis=-1))
             self.reward_tracker.update_state(rewards)
         return super().compute_loss(x, y, y_pred, sample_weight, training)
 
@@ -302,24 +256,14 @@ class BaseTrainer(keras.Model):
             logs.pop(tracker.name)
         return logs
 
-    def _rewards(self, y, logits, guesses):
-        labels = ops.convert_to_tensor(y)
-        if len(labels.shape) == 2:
-            one_hot = labels.shape[1] == self.num_classes
-            labels = ops.argmax(labels, axis=1) if one_hot else labels[:, 0]
-        labels = ops.cast(labels, "int32")
-        if self.reward == "probability":
-            return reinforce.probability_reward(labels, logits)
-        return reinforce.accuracy_reward(labels, ops.cast(guesses, "int32"))
-
     def _baselines(self, learned, rewards, returns):
         """The return expected at each decision: `(episodes, decisions)`."""
-        if self.baseline_kind == "learned":
+        if self.rule.baseline == "learned":
             return learned[:, : returns.shape[1]]
-        if self.baseline_kind == "leave_one_out":
-            return reinforce.leave_one_out_baseline(returns, self.episodes)
+        if self.rule.baseline == "leave_one_out":
+            return reinforce.leave_one_out_baseline(returns, self.rule.episodes)
         baselines = ops.zeros_like(returns)
-        if self.baseline_kind == "mean":
+        if self.rule.baseline == "mean":
             baselines += self.mean_reward
             # The baseline may not depend on the rewards that it is held against.
             momentum = 0.9

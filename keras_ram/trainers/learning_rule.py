@@ -1,0 +1,96 @@
+"""The learning rule that `compile` chose."""
+
+import dataclasses
+
+from keras import ops
+
+from keras_ram import reinforce
+from keras_ram.validation import (
+    check_choice,
+    check_integer,
+    check_not_negative,
+    check_share,
+)
+
+LEARNING = {
+    "hybrid": reinforce.hybrid_rule,
+    "reinforce": reinforce.reinforce_rule,
+}
+REWARDS = ("accuracy", "probability")
+BASELINES = ("learned", "mean", "leave_one_out", None)
+
+
+@dataclasses.dataclass(frozen=True)
+class LearningRule:
+    """What a model learns from. `RAM.compile` describes the options.
+
+    Raises:
+        ValueError: If an option is unknown, or does not go with another.
+    """
+
+    learning: str = "hybrid"
+    reward: str = "accuracy"
+    baseline: str | None = "learned"
+    episodes: int = 1
+    discount: float = 1.0
+    consistency: float = 0.0
+
+    def __post_init__(self):
+        check_choice("learning", self.learning, tuple(LEARNING))
+        check_choice("reward", self.reward, REWARDS)
+        check_choice("baseline", self.baseline, BASELINES)
+        check_integer("episodes", self.episodes)
+        check_share("discount", self.discount)
+        check_not_negative("consistency", self.consistency)
+        for option, compares in (
+            ('baseline="leave_one_out"', self.baseline == "leave_one_out"),
+            (f"consistency={self.consistency}", self.consistency > 0),
+        ):
+            if compares and self.episodes < 2:
+                raise ValueError(
+                    f"`{option}` compares episodes of the same image, so `episodes` "
+                    f"must be at least 2. Received: episodes={self.episodes}"
+                )
+        if self.learning == "reinforce" and self.reward == "probability":
+            raise ValueError(
+                '`learning="reinforce"` learns from the label that was drawn, and '
+                '`reward="probability"` does not depend on it. Use '
+                '`reward="accuracy"`, or `learning="hybrid"`.'
+            )
+        if self.learning == "reinforce" and self.discount < 1:
+            raise ValueError(
+                '`learning="reinforce"` draws one label, after the last glimpse, so '
+                f"`discount` must be 1. Received: discount={self.discount}"
+            )
+
+    def rewards(self, y, logits, guesses):
+        """The reward of each guess: `(guesses,)`.
+
+        Args:
+            y: Labels, `(guesses,)`, `(guesses, 1)` or one-hot.
+            logits: `(guesses, classes)`.
+            guesses: Int tensor of shape `(guesses,)`.
+        """
+        labels = ops.convert_to_tensor(y)
+        if len(labels.shape) == 2:
+            one_hot = labels.shape[1] == logits.shape[1]
+            labels = ops.argmax(labels, axis=1) if one_hot else labels[:, 0]
+        labels = ops.cast(labels, "int32")
+        if self.reward == "probability":
+            return reinforce.probability_reward(labels, logits)
+        return reinforce.accuracy_reward(labels, ops.cast(guesses, "int32"))
+
+    def returns(self, rewards, decisions):
+        """What each decision is credited with: `(episodes, decisions)`.
+
+        Args:
+            rewards: `(episodes, guesses)`, of all guesses that are learned.
+            decisions: Int, their number.
+        """
+        if self.discount == 1:
+            return ops.tile(rewards[:, -1:], (1, decisions))
+        return reinforce.returns(rewards[:, 1:], self.discount)
+
+    def split(self, logits, location_log_probs, label_log_probs):
+        """What learns from the labels, and what from the reward."""
+        return LEARNING[self.learning](logits, location_log_probs, label_log_probs)
