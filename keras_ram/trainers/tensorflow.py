@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras_ram.trainers.base import BaseTrainer
 
 # What Keras does between two executions takes as long as a step on small images.
-STEPS_PER_EXECUTION = 8
+STEPS_PER_EXECUTION = 16
 
 
 class TensorFlowTrainer(BaseTrainer):
