@@ -5,7 +5,8 @@
 
 Every figure stands beside the bare chain of matrix products of the same sizes,
 timed in the same rounds: their ratio means the same on every machine. Training
-counts as three forward passes. `--peer` runs a checkout of
+counts as three forward passes. Images are bytes, as in the data sets; the peer
+gets the same as floats, which it needs, made beforehand. `--peer` runs a checkout of
 github.com/kevinzakka/recurrent-visual-attention in turns with this package; it
 needs PyTorch. Each case runs in a process of its own.
 """
@@ -85,7 +86,7 @@ def measure(case, rounds, peer):
     steps = max(2, 2**21 // (batch * size * size), 240 // case["num_glimpses"])
     steps = min(steps, max(2, 2**29 // (batch * size * size)))
     generator = np.random.default_rng(0)
-    images = generator.uniform(size=(steps * batch, size, size, 1)).astype("float32")
+    images = generator.integers(0, 256, (steps * batch, size, size, 1), "uint8")
     labels = generator.integers(0, 10, len(images))
 
     model = keras_ram.RAM(10, **case)
@@ -196,7 +197,7 @@ def peer_runs(checkout, images, labels, batch, patch_size, scales, num_glimpses)
         patch_size, len(scales), factor, 1, EMBEDDING, EMBEDDING, 0.15, WIDTH, 10
     )
     optimizer = torch.optim.Adam(model.parameters())
-    images = torch.tensor(images).permute(0, 3, 1, 2).contiguous()
+    images = torch.tensor(images).permute(0, 3, 1, 2).contiguous() / 255
     labels = torch.tensor(labels)
 
     def rollout(x):
