@@ -257,6 +257,7 @@ def test_several_steps_an_execution_are_the_default(make_model, batch):
         model.predict(pipeline.map(lambda x, y: x), steps=3, verbose=0).shape[0] == 12
     )
     assert model.steps_per_execution == 3
+    assert model.predict(images, 8, 0, 2).shape[0] == 16  # by place, as in Keras
     assert model.get_compile_config().get("steps_per_execution") is None
     model.compile(steps_per_execution=2)
     assert model.get_compile_config()["steps_per_execution"] == 2

@@ -55,23 +55,30 @@ class TensorFlowTrainer(BaseTrainer):
             del config["steps_per_execution"]
         return config
 
-    def fit(self, *args, steps_per_epoch=None, validation_steps=None, **kwargs):
-        self._fit_steps(steps_per_epoch, validation_steps)
-        return super().fit(
-            *args,
-            steps_per_epoch=steps_per_epoch,
-            validation_steps=validation_steps,
-            **kwargs,
-        )
+    def fit(self, *args, **kwargs):
+        self._fit_steps(kwargs.get("steps_per_epoch"), kwargs.get("validation_steps"))
+        return super().fit(*args, **kwargs)
 
-    def evaluate(self, *args, steps=None, **kwargs):
+    def evaluate(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        verbose="auto",
+        sample_weight=None,
+        steps=None,
+        *args,
+        **kwargs,
+    ):
         if "_use_cached_eval_dataset" not in kwargs:  # not called by `fit`
             self._fit_steps(steps)
-        return super().evaluate(*args, steps=steps, **kwargs)
+        return super().evaluate(
+            x, y, batch_size, verbose, sample_weight, steps, *args, **kwargs
+        )
 
-    def predict(self, *args, steps=None, **kwargs):
+    def predict(self, x, batch_size=None, verbose="auto", steps=None, *args, **kwargs):
         self._fit_steps(steps)
-        return super().predict(*args, steps=steps, **kwargs)
+        return super().predict(x, batch_size, verbose, steps, *args, **kwargs)
 
     def _fit_steps(self, *numbers):
         """Keras runs past a number of steps that executions do not divide."""
