@@ -99,7 +99,9 @@ def cnn():
 
 def ram(row, task, glimpses, seed, start):
     """The model of the other rows."""
-    options = {} if row == "plain" else {"location_units": 128}
+    options = {}
+    if row != "plain":
+        options = {"location_units": 128, "location_step": 1 / 8}
     # Made afresh, canvases are never learned by heart; MNIST's digits are, and
     # seeing them from random places is what helps, until the policy is settled.
     anywhere = task["size"] == 28 and not start

@@ -5,7 +5,12 @@ import math
 import keras
 from keras import ops
 
-from keras_ram.validation import check_choice, check_integer, check_positive
+from keras_ram.validation import (
+    check_choice,
+    check_integer,
+    check_positive,
+    check_share,
+)
 
 
 @keras.saving.register_keras_serializable("keras_ram")
@@ -13,9 +18,9 @@ class LocationSampler(keras.layers.Layer):
     """Draws the next location from a Gaussian around a learned mean.
 
     The mean is `tanh(dense(hidden_state))`, the standard deviation is fixed.
-    The log-probability is that of the sample as drawn. Clipping to [-1, 1]
-    comes after: the clipping belongs to the world that rewards the action,
-    not to the policy, and so the gradient of REINFORCE stays right.
+    The log-probability is that of the sample as drawn. Rounding to `step` and
+    clipping to [-1, 1] come after: they belong to the world that rewards the
+    action, not to the policy, and so the gradient of REINFORCE stays right.
 
     Args:
         stddev: Float, positive. In units of the location, where the image is 2
@@ -24,13 +29,18 @@ class LocationSampler(keras.layers.Layer):
             hidden state and the mean.
         initial_location: `"random"` (in training uniform over the image) or
             `"center"`. At inference the first location is always the centre.
+        step: `None`, or a float in (0, 1]: locations are rounded to multiples
+            of it, in training as at inference. Rounding stops a policy from
+            carrying the last bit of one location into the next, so that a
+            trained model looks at the same places in every runtime. A power
+            of two, such as 1/8, is exact in float32.
         seed: Int, for reproducible samples. The state of the generator is
             saved with the weights, so that a resumed run draws what an
             uninterrupted one would have drawn.
 
     Call arguments:
         hidden_states: Float tensor of shape `(batch, units)`.
-        training: Bool. If false, the location is the mean.
+        training: Bool. If false, the location is the mean, rounded to `step`.
 
     Returns:
         A dict of float32 tensors, whatever the precision policy:
@@ -64,6 +74,7 @@ class LocationSampler(keras.layers.Layer):
         stddev=0.15,
         hidden_units=None,
         initial_location="random",
+        step=None,
         seed=None,
         **kwargs,
     ):
@@ -73,9 +84,13 @@ class LocationSampler(keras.layers.Layer):
         if hidden_units is not None:
             check_integer("hidden_units", hidden_units)
         check_choice("initial_location", initial_location, ("random", "center"))
+        if step is not None:
+            check_positive("step", step)
+            check_share("step", step)
         self.stddev = stddev
         self.hidden_units = hidden_units
         self.initial_location = initial_location
+        self.step = step
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.hidden = (
@@ -92,9 +107,10 @@ class LocationSampler(keras.layers.Layer):
     def first(self, batch_size, training=False):
         """Locations of the first glimpse: float32, `(batch_size, 2)`."""
         if training and self.initial_location == "random":
-            return keras.random.uniform(
+            anywhere = keras.random.uniform(
                 (batch_size, 2), -1, 1, dtype="float32", seed=self.seed_generator
             )
+            return self._within_reach(anywhere)
         return ops.zeros((batch_size, 2), dtype="float32")
 
     def call(self, hidden_states, training=False):
@@ -108,10 +124,16 @@ class LocationSampler(keras.layers.Layer):
             self.stddev * math.sqrt(2 * math.pi)
         )
         return {
-            "location": ops.clip(sample, -1, 1),
+            "location": self._within_reach(sample),
             "mean": mean,
             "log_prob": ops.sum(log_density, axis=-1),
         }
+
+    def _within_reach(self, sample):
+        """The location that is looked at where the policy says `sample`."""
+        if self.step:
+            sample = ops.round(sample / self.step) * self.step
+        return ops.clip(sample, -1, 1)
 
     def save_own_variables(self, store):
         super().save_own_variables(store)
@@ -125,6 +147,7 @@ class LocationSampler(keras.layers.Layer):
             "stddev": self.stddev,
             "hidden_units": self.hidden_units,
             "initial_location": self.initial_location,
+            "step": self.step,
             "seed": self.seed,
         }
         return {**super().get_config(), **config}

@@ -42,6 +42,8 @@ class RAM(Trainer):
             locations, where the image is 2 wide.
         initial_location: `"random"` or `"center"`: where the first glimpse of
             a training image is taken. At inference it is the centre.
+        location_step: `None`, or a float in (0, 1] to whose multiples locations
+            are rounded. See `LocationSampler`.
         seed: Int, for all that the model draws.
         **kwargs: `name`, `dtype`.
 
@@ -88,6 +90,7 @@ class RAM(Trainer):
         location_units=None,
         location_stddev=0.15,
         initial_location="random",
+        location_step=None,
         seed=None,
         **kwargs,
     ):
@@ -104,7 +107,7 @@ class RAM(Trainer):
         )
         self.core = make_core(core, core_units, policy)
         self.location_sampler = LocationSampler(
-            location_stddev, location_units, initial_location, seed
+            location_stddev, location_units, initial_location, location_step, seed
         )
         # Probabilities and rewards need float32 under half precision as well.
         self.classifier = keras.layers.Dense(
@@ -252,6 +255,7 @@ class RAM(Trainer):
             "location_units": sampler.hidden_units,
             "location_stddev": sampler.stddev,
             "initial_location": sampler.initial_location,
+            "location_step": sampler.step,
             "seed": sampler.seed,
         }
         return {**super().get_config(), **config}

@@ -57,6 +57,27 @@ def test_log_prob_is_of_the_sample_before_clipping():
     np.testing.assert_allclose(-look["log_prob"].mean(), entropy, atol=0.05)
 
 
+def test_step_rounds_the_locations_alone(rng):
+    free, stepping = (LocationSampler(0.3, step=step, seed=3) for step in (None, 0.25))
+    hidden = rng.normal(size=(500, 4)).astype("float32")
+    for sampler in (free, stepping):
+        sampler.build((None, 4))
+    stepping.mean.set_weights(free.mean.get_weights())
+    for training in (False, True):
+        first, second = (
+            ops.convert_to_numpy(sampler.first(500, training=training))
+            for sampler in (free, stepping)
+        )
+        np.testing.assert_array_equal(second, np.round(4 * first) / 4)
+        expected, look = (
+            numpy(sampler(hidden, training=training)) for sampler in (free, stepping)
+        )
+        for name in ("mean", "log_prob"):
+            np.testing.assert_array_equal(look[name], expected[name])
+        rounded = np.round(4 * expected["location"]) / 4
+        np.testing.assert_array_equal(look["location"], rounded)
+
+
 def test_gradients(rng):
     sampler = LocationSampler(0.1, hidden_units=3, seed=3)
     hidden = rng.normal(size=(4, 5)).astype("float32")
@@ -80,7 +101,9 @@ def test_float32_under_half_precision():
 
 def test_keras_file_keeps_the_random_state(tmp_path):
     hidden = keras.Input((3,))
-    layer = LocationSampler(0.1, hidden_units=4, initial_location="center", seed=5)
+    layer = LocationSampler(
+        0.1, hidden_units=4, initial_location="center", step=0.5, seed=5
+    )
     model = keras.Model(hidden, layer(hidden))
     x = np.ones((2, 3), "float32")
     layer(x, training=True)
@@ -98,6 +121,8 @@ def test_keras_file_keeps_the_random_state(tmp_path):
         ({"stddev": -1.0}, "`stddev` must be positive. Received: stddev=-1.0"),
         ({"stddev": 0}, "`stddev` must be positive"),
         ({"stddev": float("nan")}, "`stddev` must be positive"),
+        ({"step": 0}, "`step` must be positive. Received: step=0"),
+        ({"step": 2.0}, r"`step` must be in \[0, 1\]. Received: step=2.0"),
         ({"hidden_units": 0}, "`hidden_units` must be an integer of at least 1"),
         (
             {"initial_location": "corner"},
