@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -82,23 +83,15 @@ def load_mnist(data_dir=None, download=False):
     import tensorflow_datasets as tfds
 
     home = Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
-    if data_dir is None:
-        builder = tfds.builder("mnist", data_dir=home)
-        if not builder.is_prepared():
+    if data_dir is not None:
+        data_dir = Path(data_dir)
+        home = home / "keras_ram" / _fingerprint(data_dir)
+    builder = tfds.builder("mnist", data_dir=home)
+    if not builder.is_prepared():
+        if data_dir is None:
             _check_download(builder.URL, download)
-    else:
-        home = home / "keras_ram" / _fingerprint(Path(data_dir))
+        _prepare(home, data_dir)
         builder = tfds.builder("mnist", data_dir=home)
-        builder.URL = Path(data_dir).absolute().as_uri() + "/"
-    try:
-        builder.download_and_prepare(
-            download_config=tfds.download.DownloadConfig(try_download_gcs=False)
-        )
-    except Exception as error:
-        raise ValueError(
-            f"MNIST could not be read. Received: data_dir={data_dir}. "
-            f"Is a file damaged? ({error})"
-        ) from error
     splits = ["train[:50000]", "train[50000:]", "test"]
     return tuple(
         (images, labels.astype("int32"))
@@ -287,6 +280,36 @@ def _fingerprint(data_dir):
         )
     contents = b"".join((data_dir / name).read_bytes() for name in IDX_FILES)
     return hashlib.sha256(contents).hexdigest()[:16]
+
+
+def _prepare(home, data_dir):
+    """Prepares MNIST in a folder of its own, and then moves it to its place.
+
+    Of several processes that come here at once, the first to end puts it there.
+    """
+    import tensorflow_datasets as tfds
+
+    home.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=home) as scratch:
+        builder = tfds.builder("mnist", data_dir=scratch)
+        if data_dir is not None:
+            builder.URL = data_dir.absolute().as_uri() + "/"
+        try:
+            builder.download_and_prepare(
+                download_config=tfds.download.DownloadConfig(try_download_gcs=False)
+            )
+        except Exception as error:
+            raise ValueError(
+                f"MNIST could not be read. Received: data_dir={data_dir}. "
+                f"Is a file damaged? ({error})"
+            ) from error
+        place = home / "mnist" / builder.data_path.name  # the version
+        place.parent.mkdir(exist_ok=True)
+        try:
+            builder.data_path.rename(place)
+        except OSError:
+            if not place.is_dir():  # put there by another
+                raise
 
 
 def _check_download(url, download):

@@ -1,8 +1,6 @@
 """Data and models that several tests share."""
 
-import fcntl
 import os
-import tempfile
 from pathlib import Path
 
 # The suite runs in several processes. A second thread in each would only get in
@@ -80,7 +78,4 @@ def batch(digits):
 def mnist():
     if not MNIST_DIR.is_dir():
         pytest.skip(f"no MNIST at {MNIST_DIR}; set KERAS_RAM_MNIST_DIR")
-    # One process prepares it, the others wait.
-    with open(Path(tempfile.gettempdir()) / "keras_ram_mnist.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        return datasets.load_mnist(MNIST_DIR)
+    return datasets.load_mnist(MNIST_DIR)
