@@ -75,12 +75,12 @@ class Shifted(datasets.Canvases):
         return images[:, 2:-2, 2:-2], labels
 
 
-def make_model(row, task, glimpses, seed, start=None):
-    """The model of a row; built, with the weights of the file `start` if given."""
-    model = cnn() if row == "cnn" else ram(row, task, glimpses, seed, start)
+def make_model(task, options):
+    """The model of a row; built, with the weights of `--start` if given."""
+    model = cnn() if options.row == "cnn" else ram(task, options)
     model.build((None, task["size"], task["size"], 1))
-    if start:
-        model.load_weights(start)
+    if options.start:
+        model.load_weights(options.start)
     return model
 
 
@@ -97,20 +97,27 @@ def cnn():
     )
 
 
-def ram(row, task, glimpses, seed, start):
+def ram(task, options):
     """The model of the other rows."""
-    options = {}
-    if row != "plain":
-        options = {"location_units": 128, "location_step": 1 / 8}
+    found = {"location_stddev": options.stddev}
+    if options.row != "plain":
+        found.update(location_units=128, location_step=1 / 8)
+        if task["pieces"]:
+            found.update(core="lstm", core_units=192)
     # Made afresh, canvases are never learned by heart; MNIST's digits are, and
     # seeing them from random places is what helps, until the policy is settled.
-    anywhere = task["size"] == 28 and not start
-    options["initial_location"] = "random" if anywhere else "center"
+    anywhere = task["size"] == 28 and not options.start
     model = keras_ram.RAM(
-        10, glimpses, task["patch_size"], task["scales"], seed=seed, **options
+        10,
+        options.glimpses,
+        task["patch_size"],
+        task["scales"],
+        initial_location="random" if anywhere else "center",
+        seed=options.seed,
+        **found,
     )
-    if row == "random":
-        model.location_sampler = RandomGlimpses(seed=seed)
+    if options.row == "random":
+        model.location_sampler = RandomGlimpses(seed=options.seed)
     return model
 
 
@@ -133,7 +140,7 @@ def train(options):
         (datasets.clutter(images, size, pieces, seed=seed), labels)
         for seed, (images, labels) in enumerate(splits[1:], start=1)
     )
-    model = make_model(options.row, task, options.glimpses, options.seed, options.start)
+    model = make_model(task, options)
     steps = math.ceil(len(splits[0][0]) / options.batch_size)
     schedule = keras.optimizers.schedules.CosineDecay(
         options.learning_rate, options.epochs * steps
@@ -309,6 +316,7 @@ def parse_arguments():
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--episodes", type=int, default=4, help="rollouts an image")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--stddev", type=float, default=0.15, help="of the policy")
     parser.add_argument("--discount", type=float, default=0.5, help="see `compile`")
     parser.add_argument("--consistency", type=float, default=0.0, help="see `compile`")
     parser.add_argument(
