@@ -137,12 +137,13 @@ class GlimpseSensor(keras.layers.Layer):
         pixels = origin + ops.arange(0, number, dtype="float32")
         # Counted from the first pixel, places are small, and their rounding does
         # not grow with the image.
-        cells = ops.arange(0, self.patch_size, dtype="float32") * scale
-        cells = (start - first + cells)[..., None]  # (B, w, 1)
-        places = (pixels - first)[:, None]  # (B, 1, n)
-        overlap = ops.minimum(cells + scale, places + 1) - ops.maximum(cells, places)
-        inside = (pixels >= 0) & (pixels < ops.cast(size, "float32"))
-        weights = ops.relu(overlap) / scale * ops.cast(inside[:, None], "float32")
+        cells = start - first + ops.arange(0, self.patch_size, dtype="float32") * scale
+        left = ops.maximum(cells, -first)  # (B, w), of a cell's part in the image
+        right = ops.minimum(cells + scale, ops.cast(size, "float32") - first)
+        left, right = ops.expand_dims(left, 2), ops.expand_dims(right, 2)
+        places = ops.expand_dims(pixels - first, 1)  # (B, 1, n)
+        overlap = ops.minimum(right, places + 1) - ops.maximum(left, places)
+        weights = ops.relu(overlap) / scale  # (B, w, n)
         return pixels, ops.cast(weights, self.compute_dtype)
 
     def _crop(self, images, y, x):
@@ -152,9 +153,10 @@ class GlimpseSensor(keras.layers.Layer):
         # Clipped as integers, so that NaN becomes some pixel and not a wild address.
         rows = ops.clip(ops.cast(y, "int32"), 0, height - 1)
         blocks = ops.clip(ops.cast(x[:, ::BLOCK] / BLOCK, "int32"), 0, row_length - 1)
-        rows = (ops.arange(0, batch)[:, None] * height + rows) * row_length
+        image = ops.expand_dims(ops.arange(0, batch), 1)
+        rows = ops.expand_dims((image * height + rows) * row_length, 2)
         images = ops.reshape(images, (-1, BLOCK * channels))
-        return ops.take(images, rows[:, :, None] + blocks[:, None], axis=0)
+        return ops.take(images, rows + ops.expand_dims(blocks, 1), axis=0)
 
     def compute_output_shape(self, images_shape, locations_shape):
         side = self.patch_size
