@@ -138,11 +138,12 @@ class GlimpseSensor(keras.layers.Layer):
         # Counted from the first pixel, places are small, and their rounding does
         # not grow with the image.
         cells = start - first + ops.arange(0, self.patch_size, dtype="float32") * scale
-        left = ops.maximum(cells, -first)  # (B, w), of a cell's part in the image
-        right = ops.minimum(cells + scale, ops.cast(size, "float32") - first)
-        left, right = ops.expand_dims(left, 2), ops.expand_dims(right, 2)
+        # The part of a cell in the image: what is outside counts as zero.
+        low = ops.expand_dims(ops.maximum(cells, -first), 2)  # (B, w, 1)
+        end = ops.cast(size, "float32") - first
+        high = ops.expand_dims(ops.minimum(cells + scale, end), 2)
         places = ops.expand_dims(pixels - first, 1)  # (B, 1, n)
-        overlap = ops.minimum(right, places + 1) - ops.maximum(left, places)
+        overlap = ops.minimum(high, places + 1) - ops.maximum(low, places)
         weights = ops.relu(overlap) / scale  # (B, w, n)
         return pixels, ops.cast(weights, self.compute_dtype)
 
