@@ -90,7 +90,7 @@ def load_mnist(data_dir=None, download=False):
     if not builder.is_prepared():
         if data_dir is None:
             _check_download(builder.URL, download)
-        _prepare(home, data_dir)
+        _prepare(builder.data_path, data_dir)
         builder = tfds.builder("mnist", data_dir=home)
     splits = ["train[:50000]", "train[50000:]", "test"]
     return tuple(
@@ -282,15 +282,15 @@ def _fingerprint(data_dir):
     return hashlib.sha256(contents).hexdigest()[:16]
 
 
-def _prepare(home, data_dir):
-    """Prepares MNIST in a folder of its own, and then moves it to its place.
+def _prepare(place, data_dir):
+    """Prepares MNIST in a folder of its own, and then moves it to `place`.
 
     Of several processes that come here at once, the first to end puts it there.
     """
     import tensorflow_datasets as tfds
 
-    home.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=home) as scratch:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place.parent) as scratch:
         builder = tfds.builder("mnist", data_dir=scratch)
         if data_dir is not None:
             builder.URL = data_dir.absolute().as_uri() + "/"
@@ -303,8 +303,6 @@ def _prepare(home, data_dir):
                 f"MNIST could not be read. Received: data_dir={data_dir}. "
                 f"Is a file damaged? ({error})"
             ) from error
-        place = home / "mnist" / builder.data_path.name  # the version
-        place.parent.mkdir(exist_ok=True)
         try:
             builder.data_path.rename(place)
         except OSError:
