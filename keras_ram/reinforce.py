@@ -237,6 +237,8 @@ def baseline_loss(returns, baselines):
 def hybrid_rule(logits, location_log_probs, label_log_probs):
     """Hybrid learning: cross-entropy for the label, REINFORCE for the locations.
 
+    Joint learning splits them in the same way.
+
     Args:
         logits: Float tensor of shape `(episodes, classes)`, the last guess.
         location_log_probs: Float tensor of shape `(episodes, locations)`.

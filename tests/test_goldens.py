@@ -20,7 +20,7 @@ import keras_ram
 from keras_ram import datasets
 
 FOLDER = Path(__file__).parent / "goldens"
-LEARNING = ("hybrid", "reinforce")
+LEARNING = ("hybrid", "joint", "reinforce")
 
 
 def noise(shape, mean=0.0, stddev=1.0, **_):

@@ -14,6 +14,7 @@ from backends import JIT
 STDDEV = 0.3
 EPISODES = 8
 BASELINES = ["learned", "mean", "leave_one_out", None]
+PARTS = ["location_sampler", "glimpse_net", "simple_rnn_cell", "classifier"]
 
 
 @pytest.fixture
@@ -49,8 +50,12 @@ def model(make_model):
     return model
 
 
-def expected_reward(model, images, labels, hard):
-    """The integral over the second location, for all images, differentiable."""
+def expected_reward(model, images, labels, hard, policy_alone=False):
+    """The integral over the second location, for all images, differentiable.
+
+    With `policy_alone`, weights change where the model looks, not what it gets
+    for it.
+    """
     count = len(images)
     first = tf.zeros((count, 2))
     glimpse = model.glimpse_net(model.glimpse_sensor(images, first), first)
@@ -77,6 +82,8 @@ def expected_reward(model, images, labels, hard):
         reward = tf.cast(tf.argmax(logits, axis=1) == labels, "float32")
     else:
         reward = tf.gather(tf.nn.softmax(logits), labels, batch_dims=1)
+    if policy_alone:
+        reward = tf.stop_gradient(reward)
     total = tf.reduce_sum(density * tf.reshape(reward, (count, points)), axis=1) * area
     return tf.reduce_mean(total)
 
@@ -88,6 +95,8 @@ def mean_update(model, images, labels, steps, **options):
     x, y = np.repeat(images, repeats, axis=0), np.repeat(labels, repeats)
     start = [w.numpy() for w in model.trainable_weights]
     change = [np.zeros_like(w) for w in start]
+    model.mean_reward.assign(0)
+    model.location_sampler.seed_generator.state.assign([7, 0])
     for _ in range(steps):
         model.train_on_batch(x, y)
         for weight, at_start, total in zip(
@@ -98,9 +107,9 @@ def mean_update(model, images, labels, steps, **options):
     return {w.path: c for w, c in zip(model.trainable_weights, change, strict=True)}
 
 
-def true_gradient(model, images, labels, hard):
+def true_gradient(model, images, labels, **options):
     with tf.GradientTape() as tape:
-        reward = expected_reward(model, images, labels, hard)
+        reward = expected_reward(model, images, labels, **options)
     gradient = tape.gradient(
         reward,
         [weight.value for weight in model.trainable_weights],
@@ -133,13 +142,31 @@ def test_hybrid_update_is_the_gradient(model, problem, reward, baseline):
 
 
 @pytest.mark.parametrize("baseline", BASELINES)
+def test_joint_adds_the_gradient_through_the_policy(model, problem, baseline):
+    """To core and glimpse net, and nothing to the others."""
+    gradient = true_gradient(model, *problem, hard=True, policy_alone=True)
+    hybrid, joint = (
+        mean_update(
+            model, *problem, 50, learning=rule, baseline=baseline, episodes=EPISODES
+        )
+        for rule in ("hybrid", "joint")
+    )
+    added = {path: joint[path] - hybrid[path] for path in joint}
+    for part in ("glimpse_net", "simple_rnn_cell"):
+        assert cosine(added, gradient, part) >= 0.97, part
+    for path, value in added.items():
+        if not any(part in path for part in ("glimpse_net", "simple_rnn_cell")):
+            np.testing.assert_allclose(value, 0, atol=1e-6, err_msg=path)
+
+
+@pytest.mark.parametrize("baseline", BASELINES)
 def test_pure_update_is_the_gradient_in_every_weight(model, problem, baseline):
     # A drawn label is right with its probability.
     gradient = true_gradient(model, *problem, hard=False)
     update = mean_update(
         model, *problem, 50, learning="reinforce", baseline=baseline, episodes=EPISODES
     )
-    for part in ("location_sampler", "glimpse_net", model.core.name, "classifier"):
+    for part in PARTS:
         assert cosine(update, gradient, part) >= 0.97, part
 
 

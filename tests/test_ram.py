@@ -217,7 +217,7 @@ BAD_ARGUMENTS = [
     ({"filters": (0,)}, "`filters` must be an integer of at least 1"),
 ]
 BAD_OPTIONS = [
-    ({"learning": "supervised"}, "`learning` must be one of 'hybrid', 'reinforce'"),
+    ({"learning": "supervised"}, "`learning` must be one of 'hybrid', 'joint'"),
     ({"reward": "loss"}, "`reward` must be one of 'accuracy', 'probability'"),
     ({"baseline": "median"}, "`baseline` must be one of 'learned', 'mean'"),
     ({"episodes": 0}, "`episodes` must be an integer of at least 1"),

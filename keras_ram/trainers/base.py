@@ -62,16 +62,21 @@ class BaseTrainer(keras.Model):
         Args:
             optimizer: As in Keras.
             loss: A Keras loss on logits, or the name of a cross-entropy. It
-                trains the guess in hybrid learning, and is only reported in
-                pure REINFORCE. `"categorical_crossentropy"` takes one-hot
-                labels.
+                trains the guess in hybrid and joint learning, and is only
+                reported in pure REINFORCE. `"categorical_crossentropy"` takes
+                one-hot labels.
             metrics: As in Keras. They see the logits of the last guess.
-            learning: `"hybrid"` (cross-entropy trains classifier, core and
-                glimpse net; REINFORCE trains the location network, and its
-                gradient stops at the hidden state) or `"reinforce"` (the label
-                is drawn too, nothing is learned but through the reward, and
-                the gradient reaches every weight but the baseline's, which
-                always learns by its own error).
+            learning: What learns from what. The baseline's weights always
+                learn by its own error.
+
+                - `"hybrid"`: cross-entropy trains classifier, core and glimpse
+                  net. REINFORCE trains the location network, and its gradient
+                  stops at the hidden state.
+                - `"joint"`: the same, but its gradient goes on into core and
+                  glimpse net. They learn to remember where to look next, which
+                  hybrid learning leaves to chance; it pays on large images.
+                - `"reinforce"`: the label is drawn too, nothing is learned but
+                  through the reward, and the gradient reaches every weight.
             reward: `"accuracy"`, 1 if the last guess is right, else 0, or
                 `"probability"`, what the last guess gives to the true class.
             baseline: `"learned"` (from the hidden state, by squared error),
@@ -82,7 +87,7 @@ class BaseTrainer(keras.Model):
                 rewarded, as in the paper. Below, the guess after each glimpse
                 is, and a decision is credited with the rewards after it, the
                 soonest most; see `reinforce.returns`. It finds small objects
-                in large images sooner. For hybrid learning.
+                in large images sooner. Not for `learning="reinforce"`.
             consistency: Float, at least 0. Weight of `consistency_loss`, which
                 draws the policy's means together over the episodes of an
                 image. It costs some accuracy, and makes the locations of an

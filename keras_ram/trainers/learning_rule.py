@@ -14,6 +14,7 @@ from keras_ram.validation import (
 
 LEARNING = {
     "hybrid": reinforce.hybrid_rule,
+    "joint": reinforce.hybrid_rule,
     "reinforce": reinforce.reinforce_rule,
 }
 REWARDS = ("accuracy", "probability")
@@ -55,7 +56,7 @@ class LearningRule:
             raise ValueError(
                 '`learning="reinforce"` learns from the label that was drawn, and '
                 '`reward="probability"` does not depend on it. Use '
-                '`reward="accuracy"`, or `learning="hybrid"`.'
+                '`reward="accuracy"`, or another `learning`.'
             )
         if self.learning == "reinforce" and self.discount < 1:
             raise ValueError(
