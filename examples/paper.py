@@ -102,7 +102,7 @@ def ram(task, options):
     found = {"location_stddev": options.stddev}
     if options.row != "plain":
         found.update(location_units=128, location_step=1 / 8)
-        if task["pieces"]:
+        if task["size"] > 28:  # there is a digit to be found
             found.update(core="lstm", core_units=192)
     # Made afresh, canvases are never learned by heart; MNIST's digits are, and
     # seeing them from random places is what helps, until the policy is settled.
@@ -216,6 +216,7 @@ def compile_model(model, optimizer, options):
         return
     model.compile(
         optimizer,
+        learning="hybrid" if options.row == "plain" else "joint",
         reward="probability",
         baseline="leave_one_out",
         episodes=options.episodes,
