@@ -20,36 +20,12 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import paper_tasks
+from paper_tasks import TASKS
 
 import keras_ram
 from keras_ram import datasets
 
-# Canvas and pieces as in the paper; patches and scales of its retina.
-TASKS = {
-    "mnist": {"size": 28, "pieces": 0, "patch_size": 8, "scales": (1,)},
-    "translated-60": {"size": 60, "pieces": 0, "patch_size": 12, "scales": (1, 2, 4)},
-    "cluttered-60": {"size": 60, "pieces": 4, "patch_size": 12, "scales": (1, 2, 4)},
-    "cluttered-100": {
-        "size": 100,
-        "pieces": 8,
-        "patch_size": 12,
-        "scales": (1, 2, 4, 8),
-    },
-}
-PRESETS = {
-    "mnist": "ram_mnist",
-    "translated-60": "ram_translated_mnist_60",
-    "cluttered-60": "ram_cluttered_mnist_60",
-    "cluttered-100": "ram_cluttered_mnist_100",
-}
-GLIMPSES = {"mnist": 7}  # others: 8
-# Test error in %, Mnih et al. 2014, tables 1 and 2.
-PAPER = {
-    "mnist": {"ram": 1.07, "cnn": 1.21},
-    "translated-60": {"ram": 1.20, "cnn": 1.62},
-    "cluttered-60": {"ram": 4.04, "cnn": 8.09, "random": 14.4},
-    "cluttered-100": {"ram": 8.11, "cnn": 14.35, "random": 28.4},
-}
 ROWS = {
     "ram": "the best settings found",
     "plain": "the paper's networks: rectifier core, linear location network",
@@ -67,23 +43,6 @@ class RandomGlimpses(keras_ram.LocationSampler):
         return {**look, "location": self.first(batch_size, training=True)}
 
 
-class Shifted(datasets.Canvases):
-    """Digits moved by up to two pixels. Their margin is four."""
-
-    def __getitem__(self, index):
-        images, labels = super().__getitem__(index)  # of 32x32
-        return images[:, 2:-2, 2:-2], labels
-
-
-def make_model(task, options):
-    """The model of a row; built, with the weights of `--start` if given."""
-    model = cnn() if options.row == "cnn" else ram(task, options)
-    model.build((None, task["size"], task["size"], 1))
-    if options.start:
-        model.load_weights(options.start)
-    return model
-
-
 def cnn():
     """The paper's convolutional network."""
     return keras.Sequential(
@@ -99,31 +58,22 @@ def cnn():
 
 def ram(task, options):
     """The model of the other rows."""
-    found = {"location_stddev": options.stddev}
+    found = {}
     if options.row != "plain":
         found.update(location_units=128, location_step=1 / 8)
         if task["size"] > 28:  # there is a digit to be found
             found.update(core="lstm", core_units=192)
-    # Made afresh, canvases are never learned by heart; MNIST's digits are, and
-    # seeing them from random places is what helps, until the policy is settled.
-    anywhere = task["size"] == 28 and not options.start
     model = keras_ram.RAM(
         10,
         options.glimpses,
         task["patch_size"],
         task["scales"],
-        initial_location="random" if anywhere else "center",
         seed=options.seed,
         **found,
     )
     if options.row == "random":
         model.location_sampler = RandomGlimpses(seed=options.seed)
     return model
-
-
-def load(options):
-    """MNIST: training, validation and test."""
-    return datasets.load_mnist(options.data_dir, download=not options.data_dir)
 
 
 def train(options):
@@ -134,13 +84,10 @@ def train(options):
         raise SystemExit(f"{folder} holds a finished run. Move it away to repeat it.")
     folder.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(options.seed)
-    splits = load(options)
-    size, pieces = task["size"], task["pieces"]
-    validation, test = (
-        (datasets.clutter(images, size, pieces, seed=seed), labels)
-        for seed, (images, labels) in enumerate(splits[1:], start=1)
-    )
-    model = make_model(task, options)
+    splits = paper_tasks.load(options.data_dir)
+    validation, test = paper_tasks.canvases(task, splits)
+    model = cnn() if options.row == "cnn" else ram(task, options)
+    model.build((None, task["size"], task["size"], 1))
     steps = math.ceil(len(splits[0][0]) / options.batch_size)
     schedule = keras.optimizers.schedules.CosineDecay(
         options.learning_rate, options.epochs * steps
@@ -148,15 +95,20 @@ def train(options):
     optimizer = keras.optimizers.Adam(schedule, global_clipnorm=5.0)
     best = folder / "best.weights.h5"
     start = time.time()
-    for canvas, pieces, epochs in grow(task, options):
-        compile_model(model, optimizer, options)  # traces the step for this canvas
-        # MNIST's digits are the only ones that are not made afresh.
-        dataset = Shifted if canvas == 32 else datasets.Canvases
+    for number, stage in enumerate(stages(task, options)):
+        prepare(model, optimizer, stage, options)
+        # Among pieces no digit is seen alike twice.
+        dataset = datasets.Canvases if task["pieces"] else paper_tasks.Distorted
         model.fit(
             dataset(
-                *splits[0], canvas, pieces, options.batch_size, options.seed, workers=1
+                *splits[0],
+                stage["canvas"],
+                stage["pieces"],
+                options.batch_size,
+                seed=10 * options.seed + number,  # no stage repeats another
+                workers=1,
             ),
-            epochs=epochs,
+            epochs=stage["until"],
             shuffle=False,
             validation_data=validation,
             validation_batch_size=500,
@@ -182,38 +134,45 @@ def train(options):
         for name, split in (("validation", validation), ("test", test))
     }
     if options.row in ("ram", "plain"):
-        name = PRESETS[options.task]
-        config = {**model.get_config(), "name": name}
+        config = {**model.get_config(), "name": task["preset"]}
         bare = keras_ram.RAM.from_config(config)  # not compiled
-        bare.build((None, size, size, 1))
+        bare.build((None, task["size"], task["size"], 1))
         bare.set_weights(model.get_weights())
         bare.save(folder / "model.keras")
     write_result(folder, options, seconds, errors)
     print({name: f"{error:.2%}" for name, error in errors.items()})
 
 
-def grow(task, options):
-    """Yields the canvas, its pieces, and the epoch until which to train on it.
+def stages(task, options):
+    """Yields what the model is trained on, and the epoch until when.
 
     A model takes images of any size. It learns what digits look like where they
-    are easily found, and then to find them.
+    are easily found, and then to find them. In the end the policy explores less,
+    and the classifier learns at the places where inference looks.
     """
-    size, pieces = task["size"], task["pieces"]
-    if size == 28:
-        yield 32, 0, options.epochs  # cut to 28
+    size, pieces, epochs = task["size"], task["pieces"], options.epochs
+    # The few digits that are not put anywhere are seen from anywhere.
+    first = "random" if size == 28 else "center"
+    whole = {"canvas": size, "pieces": pieces, "stddev": options.stddev, "first": first}
+    if options.row == "cnn":
+        yield {**whole, "until": epochs}
         return
-    if options.row != "cnn" and not options.start:
-        for stage in range(3):
-            yield 40 + (size - 40) * stage // 3, pieces * stage // 3, 2 * (stage + 1)
-    yield size, pieces, options.epochs
+    for step in range(3 if size > 28 else 0):
+        canvas, some = 40 + (size - 40) * step // 3, pieces * step // 3
+        yield {**whole, "canvas": canvas, "pieces": some, "until": 2 * (step + 1)}
+    yield {**whole, "until": epochs * 2 // 3}
+    yield {**whole, "stddev": options.stddev / 2, "first": "center", "until": epochs}
 
 
-def compile_model(model, optimizer, options):
-    """Chooses the learning rule."""
+def prepare(model, optimizer, stage, options):
+    """Chooses the learning rule. Compiled anew, the step is traced anew."""
     if options.row == "cnn":
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(optimizer, loss, metrics=["accuracy"])
         return
+    if options.row != "random":
+        model.location_sampler.stddev = stage["stddev"]
+        model.location_sampler.initial_location = stage["first"]
     model.compile(
         optimizer,
         learning="hybrid" if options.row == "plain" else "joint",
@@ -265,12 +224,12 @@ def print_table(output):
     print(
         f"{'task':15}{'row':8}{'T':>3}{'paper':>8}{'ours':>8}{'spread':>8}{'runs':>6}"
     )
-    for task, figures in PAPER.items():
+    for name, task in TASKS.items():
         for row in ROWS:
             runs = [
                 r
                 for r in results
-                if (r["settings"]["task"], r["settings"]["row"]) == (task, row)
+                if (r["settings"]["task"], r["settings"]["row"]) == (name, row)
             ]
             for glimpses in sorted({r["settings"]["glimpses"] for r in runs}):
                 errors = [
@@ -278,27 +237,11 @@ def print_table(output):
                     for r in runs
                     if r["settings"]["glimpses"] == glimpses
                 ]
-                paper = figures.get(row, "")
+                paper = task["paper"].get(row, "")
                 print(
-                    f"{task:15}{row:8}{glimpses:>3}{paper:>8}{np.mean(errors):>8.2f}"
+                    f"{name:15}{row:8}{glimpses:>3}{paper:>8}{np.mean(errors):>8.2f}"
                     f"{np.ptp(errors):>8.2f}{len(errors):>6}"
                 )
-
-
-def draw_tasks(options):
-    """Five validation images of each task, at one size on the page."""
-    from matplotlib.figure import Figure
-
-    _, (digits, _), _ = load(options)
-    figure = Figure(figsize=(7, 6), layout="constrained")
-    axes = figure.subplots(len(TASKS), 5)
-    for row, (name, task) in zip(axes, TASKS.items(), strict=True):
-        images = datasets.clutter(digits[:100], task["size"], task["pieces"], seed=1)
-        row[2].set_title(f"{name}: {task['size']}x{task['size']} pixels")
-        for axis, image in zip(row, images[:5, :, :, 0], strict=True):
-            axis.imshow(image, cmap="gray")
-            axis.set_axis_off()
-    figure.savefig(options.picture, dpi=100)
 
 
 def parse_arguments():
@@ -315,19 +258,16 @@ def parse_arguments():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--episodes", type=int, default=4, help="rollouts an image")
+    parser.add_argument("--episodes", type=int, default=2, help="rollouts an image")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--stddev", type=float, default=0.15, help="of the policy")
     parser.add_argument("--discount", type=float, default=0.5, help="see `compile`")
     parser.add_argument("--consistency", type=float, default=0.0, help="see `compile`")
-    parser.add_argument(
-        "--start", help="a trained model to go on from, its first glimpse at the centre"
-    )
     parser.add_argument("--data-dir", help="folder with the idx files of MNIST")
     parser.add_argument("--output", type=Path, default=Path("results"))
     parser.add_argument("--verbose", type=int, default=1, help="as in `fit`")
     options = parser.parse_args()
-    options.glimpses = options.glimpses or GLIMPSES.get(options.task, 8)
+    options.glimpses = options.glimpses or TASKS[options.task]["glimpses"]
     options.name = f"{options.task}-{options.row}-T{options.glimpses}-s{options.seed}"
     options.name += "-consistent" if options.consistency else ""
     return options
@@ -338,6 +278,6 @@ if __name__ == "__main__":
     if arguments.table:
         print_table(arguments.output)
     elif arguments.picture:
-        draw_tasks(arguments)
+        paper_tasks.draw(arguments.data_dir, arguments.picture)
     else:
         train(arguments)

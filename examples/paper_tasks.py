@@ -1,0 +1,125 @@
+"""The tasks of the paper: what is to be seen, with which retina, and how well."""
+
+import keras
+import numpy as np
+
+from keras_ram import datasets
+
+# Canvas and pieces, the patches and scales of the retina, and the test error in %
+# are those of Mnih et al., 2014, tables 1 and 2.
+TASKS = {
+    "mnist": {
+        "size": 28,
+        "pieces": 0,
+        "patch_size": 8,
+        "scales": (1,),
+        "glimpses": 7,
+        "preset": "ram_mnist",
+        "paper": {"ram": 1.07, "cnn": 1.21},
+    },
+    "translated-60": {
+        "size": 60,
+        "pieces": 0,
+        "patch_size": 12,
+        "scales": (1, 2, 4),
+        "glimpses": 8,
+        "preset": "ram_translated_mnist_60",
+        "paper": {"ram": 1.20, "cnn": 1.62},
+    },
+    "cluttered-60": {
+        "size": 60,
+        "pieces": 4,
+        "patch_size": 12,
+        "scales": (1, 2, 4),
+        "glimpses": 8,
+        "preset": "ram_cluttered_mnist_60",
+        "paper": {"ram": 4.04, "cnn": 8.09, "random": 14.4},
+    },
+    "cluttered-100": {
+        "size": 100,
+        "pieces": 8,
+        "patch_size": 12,
+        "scales": (1, 2, 4, 8),
+        "glimpses": 8,
+        "preset": "ram_cluttered_mnist_100",
+        "paper": {"ram": 8.11, "cnn": 14.35, "random": 28.4},
+    },
+}
+
+
+def load(data_dir):
+    """MNIST: training, validation and test."""
+    return datasets.load_mnist(data_dir, download=not data_dir)
+
+
+def canvases(task, splits):
+    """The validation and the test set, always the same."""
+    size, pieces = task["size"], task["pieces"]
+    return [
+        (datasets.clutter(images, size, pieces, seed=seed), labels)
+        for seed, (images, labels) in enumerate(splits[1:], start=1)
+    ]
+
+
+class Distorted(datasets.Canvases):
+    """Digits turned, slanted and stretched a little, anew in each epoch.
+
+    Where the canvas leaves them no other place, they are also moved by up to two
+    pixels. Their margin is four.
+    """
+
+    def __init__(self, digits, *args, **kwargs):
+        self.digits = digits
+        super().__init__(digits, *args, **kwargs)
+
+    def on_epoch_end(self):
+        super().on_epoch_end()
+        rng = np.random.default_rng((self.seed, self.epoch, len(self)))
+        size = self.digits.shape[1]
+        transforms = distortions(rng, len(self.digits), size, self.canvas_size == size)
+        self.images = np.concatenate(
+            [
+                keras.ops.convert_to_numpy(
+                    keras.ops.image.affine_transform(
+                        digits.astype("float32"), transform, fill_mode="constant"
+                    )
+                ).astype("uint8")
+                for digits, transform in zip(
+                    np.split(self.digits, 10), np.split(transforms, 10), strict=True
+                )
+            ]
+        )
+
+
+def distortions(rng, count, size, move):
+    """Transforms of squares about their centre, for `affine_transform`."""
+    angle, slant = rng.uniform(-0.2, 0.2, (2, count))  # radians, share of the height
+    stretch_x, stretch_y = rng.uniform(0.9, 1.1, (2, count))
+    sine, cosine = np.sin(angle), np.cos(angle)
+    matrix = np.array(
+        [
+            [cosine * stretch_x, slant - sine * stretch_x],
+            [sine * stretch_y, cosine * stretch_y],
+        ]
+    )  # (2, 2, count)
+    centre = (size - 1) / 2
+    offset = centre - matrix.sum(axis=1) * centre  # (2, count)
+    offset += rng.uniform(-2, 2, offset.shape) * move
+    rows = np.concatenate([matrix, offset[:, None]], axis=1).reshape(6, count)
+    return np.pad(rows, ((0, 2), (0, 0))).T.astype("float32")  # (count, 8)
+
+
+def draw(data_dir, file):
+    """Draws five validation images of each task, at one size on the page."""
+    from matplotlib.figure import Figure
+
+    _, (digits, _), _ = load(data_dir)
+    figure = Figure(figsize=(7, 6), layout="constrained")
+    axes = figure.subplots(len(TASKS), 5)
+    for row, (name, task) in zip(axes, TASKS.items(), strict=True):
+        images = datasets.clutter(digits[:100], task["size"], task["pieces"], seed=1)
+        row[2].set_title(f"{name}: {task['size']}x{task['size']} pixels")
+        for axis, image in zip(row, images[:5, :, :, 0], strict=True):
+            axis.imshow(image, cmap="gray")
+            axis.set_axis_off()
+    figure.savefig(file, dpi=100)
