@@ -60,9 +60,9 @@ def ram(task, options):
     """The model of the other rows."""
     found = {}
     if options.row != "plain":
-        found.update(location_units=128, location_step=1 / 8)
-        if task["size"] > 28:  # there is a digit to be found
-            found.update(core="lstm", core_units=192)
+        found.update(
+            core="lstm", core_units=192, location_units=128, location_step=1 / 8
+        )
     model = keras_ram.RAM(
         10,
         options.glimpses,
