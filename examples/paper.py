@@ -21,17 +21,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import paper_tasks
-from paper_tasks import TASKS
+from paper_tasks import ROWS, TASKS
 
 import keras_ram
 from keras_ram import datasets
-
-ROWS = {
-    "ram": "the best settings found",
-    "plain": "the paper's networks: rectifier core, linear location network",
-    "random": "the same as ram, but looking at random places",
-    "cnn": "the paper's convolutional network with two layers",
-}
 
 
 class RandomGlimpses(keras_ram.LocationSampler):
@@ -61,7 +54,7 @@ def ram(task, options):
     found = {}
     if options.row != "plain":
         found.update(
-            core="lstm", core_units=192, location_units=128, location_step=1 / 8
+            core="lstm", core_units=192, location_units=128, location_step=1 / 32
         )
     model = keras_ram.RAM(
         10,
@@ -161,7 +154,7 @@ def stages(task, options):
         canvas, some = 40 + (size - 40) * step // 3, pieces * step // 3
         yield {**whole, "canvas": canvas, "pieces": some, "until": 2 * (step + 1)}
     yield {**whole, "until": epochs * 2 // 3}
-    yield {**whole, "stddev": options.stddev / 2, "first": "center", "until": epochs}
+    yield {**whole, "stddev": options.stddev / 3, "first": "center", "until": epochs}
 
 
 def prepare(model, optimizer, stage, options):
@@ -216,34 +209,6 @@ def write_result(folder, options, seconds, errors):
     (folder / "result.json").write_text(json.dumps(result, indent=1))
 
 
-def print_table(output):
-    """The paper's test errors beside ours, the mean over seeds."""
-    results = [
-        json.loads(path.read_text()) for path in sorted(output.glob("*/result.json"))
-    ]
-    print(
-        f"{'task':15}{'row':8}{'T':>3}{'paper':>8}{'ours':>8}{'spread':>8}{'runs':>6}"
-    )
-    for name, task in TASKS.items():
-        for row in ROWS:
-            runs = [
-                r
-                for r in results
-                if (r["settings"]["task"], r["settings"]["row"]) == (name, row)
-            ]
-            for glimpses in sorted({r["settings"]["glimpses"] for r in runs}):
-                errors = [
-                    100 * r["errors"]["test"]
-                    for r in runs
-                    if r["settings"]["glimpses"] == glimpses
-                ]
-                paper = task["paper"].get(row, "")
-                print(
-                    f"{name:15}{row:8}{glimpses:>3}{paper:>8}{np.mean(errors):>8.2f}"
-                    f"{np.ptp(errors):>8.2f}{len(errors):>6}"
-                )
-
-
 def parse_arguments():
     """Reads the command line."""
     parser = argparse.ArgumentParser(
@@ -276,7 +241,7 @@ def parse_arguments():
 if __name__ == "__main__":
     arguments = parse_arguments()
     if arguments.table:
-        print_table(arguments.output)
+        paper_tasks.print_table(arguments.output)
     elif arguments.picture:
         paper_tasks.draw(arguments.data_dir, arguments.picture)
     else:

@@ -1,12 +1,14 @@
-"""The tasks of the paper: what is to be seen, with which retina, and how well."""
+"""The paper's tasks: what is to be seen, with which retina, and how well it was."""
+
+import json
 
 import keras
 import numpy as np
 
 from keras_ram import datasets
 
-# Canvas and pieces, the patches and scales of the retina, and the test error in %
-# are those of Mnih et al., 2014, tables 1 and 2.
+# Canvas and pieces, the patches and scales of the retina, and the test error in % by
+# row and glimpses are those of Mnih et al., 2014, tables 1 and 2.
 TASKS = {
     "mnist": {
         "size": 28,
@@ -15,7 +17,10 @@ TASKS = {
         "scales": (1,),
         "glimpses": 7,
         "preset": "ram_mnist",
-        "paper": {"ram": 1.07, "cnn": 1.21},
+        "paper": {
+            "ram": {2: 3.79, 3: 1.51, 4: 1.54, 5: 1.34, 6: 1.12, 7: 1.07},
+            "cnn": {7: 1.21},
+        },
     },
     "translated-60": {
         "size": 60,
@@ -24,7 +29,7 @@ TASKS = {
         "scales": (1, 2, 4),
         "glimpses": 8,
         "preset": "ram_translated_mnist_60",
-        "paper": {"ram": 1.20, "cnn": 1.62},
+        "paper": {"ram": {4: 1.54, 6: 1.22, 8: 1.20}, "cnn": {8: 1.62}},
     },
     "cluttered-60": {
         "size": 60,
@@ -33,7 +38,11 @@ TASKS = {
         "scales": (1, 2, 4),
         "glimpses": 8,
         "preset": "ram_cluttered_mnist_60",
-        "paper": {"ram": 4.04, "cnn": 8.09, "random": 14.4},
+        "paper": {
+            "ram": {4: 4.96, 6: 4.08, 8: 4.04},
+            "cnn": {8: 8.09},
+            "random": {8: 14.4},
+        },
     },
     "cluttered-100": {
         "size": 100,
@@ -42,8 +51,18 @@ TASKS = {
         "scales": (1, 2, 4, 8),
         "glimpses": 8,
         "preset": "ram_cluttered_mnist_100",
-        "paper": {"ram": 8.11, "cnn": 14.35, "random": 28.4},
+        "paper": {
+            "ram": {4: 9.41, 6: 8.31, 8: 8.11},
+            "cnn": {8: 14.35},
+            "random": {8: 28.4},
+        },
     },
+}
+ROWS = {
+    "ram": "the best settings found",
+    "plain": "the paper's networks: rectifier core, linear location network",
+    "random": "the same as ram, but looking at random places",
+    "cnn": "the paper's convolutional network with two layers",
 }
 
 
@@ -123,3 +142,24 @@ def draw(data_dir, file):
             axis.imshow(image, cmap="gray")
             axis.set_axis_off()
     figure.savefig(file, dpi=100)
+
+
+def print_table(output):
+    """The paper's test errors beside ours, the mean and the range over seeds."""
+    ours = {}
+    for path in sorted(output.glob("*/result.json")):
+        result = json.loads(path.read_text())
+        run = [result["settings"][name] for name in ("task", "row", "glimpses")]
+        ours.setdefault(tuple(run), []).append(100 * result["errors"]["test"])
+    names = ("paper", "ours", "range", "runs")
+    print(f"{'task':15}{'row':8}{'T':>3}" + "".join(f"{name:>8}" for name in names))
+    for name, task in TASKS.items():
+        for row in ROWS:
+            paper = task["paper"].get(row, {})
+            done = {glimpses for *what, glimpses in ours if what == [name, row]}
+            for glimpses in sorted(done | set(paper)):
+                line = f"{name:15}{row:8}{glimpses:>3}{paper.get(glimpses, ''):>8}"
+                if errors := ours.get((name, row, glimpses)):
+                    line += f"{np.mean(errors):>8.2f}{np.ptp(errors):>8.2f}"
+                    line += f"{len(errors):>8}"
+                print(line)
