@@ -93,6 +93,7 @@ class Distorted(datasets.Canvases):
 
     def on_epoch_end(self):
         super().on_epoch_end()
+        # The batches of the epoch have the numbers below.
         rng = np.random.default_rng((self.seed, self.epoch, len(self)))
         size = self.digits.shape[1]
         transforms = distortions(rng, len(self.digits), size, self.canvas_size == size)
