@@ -24,7 +24,6 @@ import paper_tasks
 from paper_tasks import ROWS, TASKS
 
 import keras_ram
-from keras_ram import datasets
 
 # Beyond the paper's networks.
 FOUND = {
@@ -32,6 +31,7 @@ FOUND = {
     "core_units": 192,
     "location_units": 128,
     "location_step": 1 / 32,
+    "filters": (32, 64),
 }
 
 
@@ -93,10 +93,8 @@ def train(options):
     start = time.time()
     for number, stage in enumerate(stages(task, options)):
         prepare(model, optimizer, stage, options)
-        # Among pieces no digit is seen alike twice.
-        dataset = datasets.Canvases if task["pieces"] else paper_tasks.Distorted
         model.fit(
-            dataset(
+            paper_tasks.Distorted(
                 *splits[0],
                 stage["canvas"],
                 stage["pieces"],

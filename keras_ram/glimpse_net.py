@@ -18,9 +18,10 @@ class GlimpseNet(keras.layers.Layer):
         units: Int, size of the glimpse vector.
         what_units: Int, size of the embedding of the patches.
         where_units: Int, size of the embedding of the location.
-        filters: `None`, or a sequence of ints. One block for each: a 3x3
-            convolution with that many filters, relu, and 2x2 max pooling. The
-            patches of all scales enter as channels.
+        filters: `None`, or a sequence of ints. One rectified convolution for
+            each, with that many filters and no padding: the first of 4x4
+            cells with a stride of 2, the others of 3x3. The patches of all
+            scales enter as channels.
 
     Call arguments:
         patches: Tensor of shape `(batch, scales, size, size, channels)`, as
@@ -64,10 +65,15 @@ class GlimpseNet(keras.layers.Layer):
         self.filters = filters
         options = {"dtype": self.dtype_policy}
         self.convolutions = [
-            keras.layers.Conv2D(n, 3, padding="same", activation="relu", **options)
-            for n in filters
+            keras.layers.Conv2D(
+                number,
+                kernel_size=3 if layer else 4,
+                strides=1 if layer else 2,
+                activation="relu",
+                **options,
+            )
+            for layer, number in enumerate(filters)
         ]
-        self.pooling = keras.layers.MaxPooling2D(padding="same", **options)
         self.flatten = keras.layers.Flatten(**options)
         self.what = keras.layers.Dense(what_units, activation="relu", **options)
         self.where = keras.layers.Dense(where_units, activation="relu", **options)
@@ -85,9 +91,7 @@ class GlimpseNet(keras.layers.Layer):
         shape = (None, height, width, scales * channels)
         for convolution in self.convolutions:
             convolution.build(shape)
-            shape = self.pooling.compute_output_shape(
-                convolution.compute_output_shape(shape)
-            )
+            shape = convolution.compute_output_shape(shape)
         self.what.build(self.flatten.compute_output_shape(shape))
         self.where.build(locations_shape)
         self.merge.build((None, self.what_units + self.where_units))
@@ -99,7 +103,7 @@ class GlimpseNet(keras.layers.Layer):
             features = ops.transpose(features, (0, 2, 3, 1, 4))
             features = ops.reshape(features, (-1, height, width, scales * channels))
             for convolution in self.convolutions:
-                features = self.pooling(convolution(features))
+                features = convolution(features)
         what = self.what(self.flatten(features))
         return self.merge(ops.concatenate([what, self.where(locations)], axis=1))
 

@@ -26,21 +26,34 @@ def test_equals_numpy(rng):
     assert net.count_params() == (18 * 6 + 6) + (2 * 4 + 4) + (6 * 7 + 7) + 4 * 7
 
 
+def convolve(images, kernel, bias, stride):
+    """A rectified convolution without padding, window by window."""
+    windows = np.lib.stride_tricks.sliding_window_view(
+        images, kernel.shape[:2], axis=(1, 2)
+    )[:, ::stride, ::stride]  # (B, n, m, C, height, width)
+    return relu(np.einsum("bnmcij,ijcf->bnmf", windows, kernel) + bias)
+
+
 def test_convolutions_see_the_scales_as_channels(rng):
-    patches = rng.uniform(size=(4, 3, 6, 6, 2)).astype("float32")
+    patches = rng.uniform(size=(4, 3, 9, 9, 2)).astype("float32")
     net = GlimpseNet(units=5, what_units=6, where_units=4, filters=(8, 9))
+    net.build(patches.shape, (4, 2))
+    first, second = net.convolutions
+    for weight in (first.bias, second.bias):
+        weight.assign(rng.normal(size=weight.shape))
     glimpse = net(patches, np.zeros((4, 2)))
-    assert glimpse.shape == (4, 5)
-    assert net.convolutions[0].kernel.shape == (3, 3, 6, 8)
-    assert net.convolutions[1].kernel.shape == (3, 3, 8, 9)
-    assert net.what.kernel.shape == (2 * 2 * 9, 6)
     # Channel c of scale k is input channel 2 k + c.
-    kernel = np.zeros((3, 3, 6, 8), "float32")
-    kernel[1, 1, 2 * 1 + 1, 0] = 1
-    net.convolutions[0].set_weights([kernel, np.zeros(8)])
-    merged = ops.reshape(ops.transpose(patches, (0, 2, 3, 1, 4)), (4, 6, 6, 6))
-    seen = ops.convert_to_numpy(net.convolutions[0](merged))
-    np.testing.assert_allclose(seen[..., 0], patches[:, 1, :, :, 1], atol=1e-6)
+    features = np.stack([patches[:, k, ..., c] for k in range(3) for c in (0, 1)], -1)
+    for layer, stride in ((first, 2), (second, 1)):
+        kernel, bias = map(ops.convert_to_numpy, layer.weights)
+        features = convolve(features, kernel, bias, stride)
+    assert features.shape == (4, 1, 1, 9)
+    what = net.what(features.reshape(4, -1))
+    where = net.where(np.zeros((4, 2)))
+    expected = net.merge(ops.concatenate([what, where], axis=1))
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(glimpse), ops.convert_to_numpy(expected), atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("filters", [None, (4,)])
@@ -73,3 +86,8 @@ def test_bad_arguments(options, name):
 def test_bad_shape():
     with pytest.raises(ValueError, match="`patches` must have shape"):
         GlimpseNet()(np.zeros((2, 8, 8, 1)), np.zeros((2, 2)))
+
+
+def test_patches_too_small_for_the_convolutions():
+    with pytest.raises(ValueError, match="output size would be zero or negative"):
+        GlimpseNet(filters=(4, 4))(np.zeros((2, 1, 5, 5, 1)), np.zeros((2, 2)))
