@@ -61,7 +61,10 @@ def check_images(images):
         )
     if 0 in shape:
         raise ValueError(f"There are no images to look at. Received: shape={shape}")
-    images = keras.ops.convert_to_numpy(images)
+    if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(images.dtype)):
+        return  # integers are finite
+    if not isinstance(images, np.ndarray):  # of which a copy would be made
+        images = keras.ops.convert_to_numpy(images)
     # The extremes are not finite where any value is not; no copy is made.
     if not (np.isfinite(images.min()) and np.isfinite(images.max())):
         raise ValueError(
