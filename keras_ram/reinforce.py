@@ -184,35 +184,6 @@ def reinforce_loss(log_probs, advantages):
     return -ops.sum(log_probs * advantages, axis=1)
 
 
-def consistency_loss(means, episodes):
-    """How far the policy's means lie from their average over the episodes.
-
-    An episode changes with the samples that it drew; what it should look at
-    next changes with the image alone. A policy that follows its own noise
-    multiplies a small difference at every glimpse, and rounding is one.
-
-    Args:
-        means: Float tensor of shape `(images * episodes, locations, 2)`, the
-            episodes of an image side by side.
-        episodes: Int, at least 2. Episodes of each image.
-
-    Returns:
-        Float tensor of shape `(images * episodes,)`, the squared distances,
-        summed over locations. Gradients reach `means`; the average has none.
-
-    Example:
-
-    >>> means = np.array([[[0.0, 0.0]], [[0.5, 1.0]]])
-    >>> np.asarray(consistency_loss(means, episodes=2))
-    array([0.3125, 0.3125], dtype=float32)
-    """
-    _check_shapes(means=(means, 3))
-    means = ops.cast(means, "float32")
-    grouped = ops.reshape(means, (-1, episodes, *means.shape[1:]))
-    average = ops.stop_gradient(ops.mean(grouped, axis=1, keepdims=True))
-    return ops.reshape(ops.sum(ops.square(grouped - average), axis=(2, 3)), (-1,))
-
-
 def baseline_loss(returns, baselines):
     """The squared error of the expected return, averaged over decisions.
 

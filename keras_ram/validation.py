@@ -21,12 +21,6 @@ def check_positive(name, value):
         raise ValueError(f"`{name}` must be positive. Received: {name}={value}")
 
 
-def check_not_negative(name, value):
-    """Raises `ValueError` unless `value` is zero or a positive, finite number."""
-    if not isinstance(value, numbers.Real) or not 0 <= value < math.inf:
-        raise ValueError(f"`{name}` must be at least 0. Received: {name}={value}")
-
-
 def check_share(name, value):
     """Raises `ValueError` unless `value` is a number in [0, 1]."""
     if not isinstance(value, numbers.Real) or not 0 <= value <= 1:

@@ -198,35 +198,6 @@ def test_hybrid_reward_reaches_the_location_network_alone(model, problem, option
             assert same, path
 
 
-def test_consistency_draws_the_means_of_an_image_together(model, problem):
-    """It reaches the location network alone, and does what its name says."""
-    images, labels = problem
-    model.location_sampler.initial_location = "random"
-    start = {w.path: w.numpy() for w in model.trainable_weights}
-    options = {"episodes": EPISODES, "jit_compile": JIT}
-
-    def spread():
-        means = model.rollout(np.repeat(images, 500, axis=0), training=True)
-        means = means["location_means"].numpy().reshape(len(images), 500, -1)
-        return means.var(axis=1).mean()
-
-    before = spread()
-    updates = []
-    for consistency in (0.0, 1.0):
-        for weight in model.trainable_weights:
-            weight.assign(start[weight.path])
-        model.location_sampler.seed_generator.state.assign([7, 0])
-        model.compile(keras.optimizers.SGD(0.1), consistency=consistency, **options)
-        model.train_on_batch(images, labels)
-        updates.append({w.path: w.numpy() for w in model.trainable_weights})
-    for path, value in updates[0].items():
-        same = np.array_equal(value, updates[1][path])
-        assert same != ("location_sampler" in path), path
-    for _ in range(30):
-        model.train_on_batch(images, labels)
-    assert spread() < before / 2
-
-
 def test_pure_learning_takes_nothing_from_the_labels_but_the_reward(model, problem):
     """With a baseline that equals every reward, nothing is learned."""
     images, _ = problem

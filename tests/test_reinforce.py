@@ -75,28 +75,6 @@ def test_baseline_loss_and_its_gradient():
     assert not to_returns.any()
 
 
-def test_consistency_loss_and_its_gradient():
-    # Two images of two episodes of two locations. The averages are (1, 0), (0, 2)
-    # and (0.5, 0.5), (0, 0).
-    means = np.array(
-        [
-            [[0.0, 0.0], [0.0, 1.0]],
-            [[2.0, 0.0], [0.0, 3.0]],
-            [[0.5, 0.5], [0.0, 0.0]],
-            [[0.5, 0.5], [0.0, 0.0]],
-        ]
-    )
-
-    def loss(means):
-        return reinforce.consistency_loss(means, episodes=2)
-
-    np.testing.assert_array_equal(loss(means), [2.0, 2.0, 0.0, 0.0])
-    (to_means,) = gradients_of(loss, means)
-    expected = np.zeros((4, 2, 2))
-    expected[:2] = [[[-2.0, 0.0], [0.0, -2.0]], [[2.0, 0.0], [0.0, 2.0]]]
-    np.testing.assert_array_equal(to_means, expected)
-
-
 def test_one_glimpse_takes_no_decision():
     nothing = np.zeros((2, 0))
     np.testing.assert_array_equal(reinforce.reinforce_loss(nothing, nothing), [0, 0])

@@ -313,7 +313,6 @@ COMPILE_OPTIONS = [
         "baseline": "leave_one_out",
         "episodes": 2,
         "discount": 0.75,
-        "consistency": 0.5,
         "jit_compile": JIT,
     },
     {

@@ -54,7 +54,6 @@ class BaseTrainer(keras.Model):
         baseline="learned",
         episodes=1,
         discount=1.0,
-        consistency=0.0,
         **kwargs,
     ):
         """Chooses the learning rule.
@@ -88,17 +87,13 @@ class BaseTrainer(keras.Model):
                 is, and a decision is credited with the rewards after it, the
                 soonest most; see `reinforce.returns`. It finds small objects
                 in large images sooner. Not for `learning="reinforce"`.
-            consistency: Float, at least 0. Weight of `consistency_loss`, which
-                draws the policy's means together over the episodes of an
-                image. It costs some accuracy, and makes the locations of an
-                artifact agree with the model's to the last digits.
             **kwargs: `weighted_metrics`, `run_eagerly`, `steps_per_execution`,
                 `jit_compile`, … as in Keras.
 
         Raises:
             ValueError: If an option is unknown, or does not go with another.
         """
-        rule = LearningRule(learning, reward, baseline, episodes, discount, consistency)
+        rule = LearningRule(learning, reward, baseline, episodes, discount)
         if loss in CROSS_ENTROPIES:
             loss = CROSS_ENTROPIES[loss](from_logits=True)
         if loss is None or not getattr(loss, "from_logits", True):
@@ -189,10 +184,6 @@ class BaseTrainer(keras.Model):
 
         classification_loss, reinforce_losses, baseline_losses = losses
         episode_losses = reinforce_losses + baseline_losses
-        if self.rule.consistency:
-            episode_losses += self.rule.consistency * reinforce.consistency_loss(
-                rollout["location_means"], episodes
-            )
         if sample_weight is not None:
             episode_losses = episode_losses * sample_weight
         # Keras has divided its own loss by the number of replicas.

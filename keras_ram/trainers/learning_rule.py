@@ -5,12 +5,7 @@ import dataclasses
 from keras import ops
 
 from keras_ram import reinforce
-from keras_ram.validation import (
-    check_choice,
-    check_integer,
-    check_not_negative,
-    check_share,
-)
+from keras_ram.validation import check_choice, check_integer, check_share
 
 LEARNING = {
     "hybrid": reinforce.hybrid_rule,
@@ -34,7 +29,6 @@ class LearningRule:
     baseline: str | None = "learned"
     episodes: int = 1
     discount: float = 1.0
-    consistency: float = 0.0
 
     def __post_init__(self):
         check_choice("learning", self.learning, tuple(LEARNING))
@@ -42,16 +36,11 @@ class LearningRule:
         check_choice("baseline", self.baseline, BASELINES)
         check_integer("episodes", self.episodes)
         check_share("discount", self.discount)
-        check_not_negative("consistency", self.consistency)
-        for option, compares in (
-            ('baseline="leave_one_out"', self.baseline == "leave_one_out"),
-            (f"consistency={self.consistency}", self.consistency > 0),
-        ):
-            if compares and self.episodes < 2:
-                raise ValueError(
-                    f"`{option}` compares episodes of the same image, so `episodes` "
-                    f"must be at least 2. Received: episodes={self.episodes}"
-                )
+        if self.baseline == "leave_one_out" and self.episodes < 2:
+            raise ValueError(
+                '`baseline="leave_one_out"` compares episodes of the same image, so '
+                f"`episodes` must be at least 2. Received: episodes={self.episodes}"
+            )
         if self.learning == "reinforce" and self.reward == "probability":
             raise ValueError(
                 '`learning="reinforce"` learns from the label that was drawn, and '
