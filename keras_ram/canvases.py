@@ -1,0 +1,177 @@
+"""Images at random places on a canvas, alone or among pieces of others."""
+
+import keras
+import numpy as np
+
+from keras_ram.validation import check_images, check_integer
+
+PIECE_SIZE = 8  # as in the paper
+
+
+def translate(images, canvas_size, seed=None):
+    """Puts each image at a uniformly random place on an empty square canvas.
+
+    No image lies partly outside.
+
+    Args:
+        images: Array of shape `(n, height, width, channels)`.
+        canvas_size: Int, side of the canvas, in pixels.
+        seed: Int, sequence of ints, or `np.random.Generator`.
+
+    Returns:
+        Array of shape `(n, canvas_size, canvas_size, channels)`, of the same
+        dtype.
+
+    Raises:
+        ValueError: If the canvas is smaller than the images.
+
+    Example:
+
+    >>> canvases = translate(np.ones((5, 8, 8, 1)), 24, seed=0)
+    >>> canvases.shape, canvases.sum(axis=(1, 2, 3)).tolist()
+    ((5, 24, 24, 1), [64.0, 64.0, 64.0, 64.0, 64.0])
+
+    Reference:
+
+    - [Mnih et al., 2014](https://arxiv.org/abs/1406.6247), section 4.1,
+      "Translated MNIST"
+    """
+    return clutter(images, canvas_size, pieces=0, seed=seed)
+
+
+def clutter(images, canvas_size, pieces, piece_size=PIECE_SIZE, seed=None):
+    """Puts each image at a random place on a canvas, among pieces of others.
+
+    The pieces are cut at uniformly random places from other images of the same
+    array, which should therefore be one split. They are added to the canvas at
+    uniformly random places, and so is the image; sums are clipped to white.
+
+    Args:
+        images: Array of shape `(n, height, width, channels)`, floats in [0, 1]
+            or uint8.
+        canvas_size: Int, side of the canvas, in pixels.
+        pieces: Int, the number of pieces on each canvas.
+        piece_size: Int, side of a piece, in pixels.
+        seed: Int, sequence of ints, or `np.random.Generator`.
+
+    Returns:
+        Array of shape `(n, canvas_size, canvas_size, channels)`, of the same
+        dtype.
+
+    Raises:
+        ValueError: If the canvas is smaller than the images, a piece larger,
+            or if there is no other image to cut from.
+
+    Example:
+
+    >>> digits = np.ones((5, 28, 28, 1))
+    >>> canvases = clutter(digits, 60, pieces=4, seed=0)
+    >>> canvases.shape, float(canvases.max())
+    ((5, 60, 60, 1), 1.0)
+
+    Reference:
+
+    - [Mnih et al., 2014](https://arxiv.org/abs/1406.6247), section 4.1,
+      "Cluttered Translated MNIST"
+    """
+    _check_canvases(images, canvas_size, pieces, piece_size)
+    rows, rng = np.arange(len(images)), np.random.default_rng(seed)
+    return _draw(images, rows, canvas_size, pieces, piece_size, rng)
+
+
+def _check_canvases(images, canvas_size, pieces, piece_size):
+    check_images(images)
+    check_integer("pieces", pieces, least=0)
+    check_integer("piece_size", piece_size)
+    total, height, width, _ = images.shape
+    if canvas_size < max(height, width):
+        raise ValueError(
+            f"`canvas_size` must be at least {max(height, width)}, the size of the "
+            f"images. Received: canvas_size={canvas_size}"
+        )
+    if pieces and (total < 2 or piece_size > min(height, width)):
+        raise ValueError(
+            "Pieces are cut from other images, and fit into them. Received: "
+            f"piece_size={piece_size}, images.shape={images.shape}"
+        )
+
+
+def _draw(images, rows, canvas_size, pieces, piece_size, rng):
+    """Canvases for some of the images, with pieces cut from all of them."""
+    canvas = (canvas_size, canvas_size)
+    piece = (piece_size, piece_size)
+    image = images.shape[1:3]
+    canvases = np.zeros((len(rows), *canvas, images.shape[3]), images.dtype)
+    white = 255 if np.issubdtype(images.dtype, np.integer) else 1
+    each = np.arange(len(rows))
+    for _ in range(pieces):
+        others = (rows + rng.integers(1, len(images), len(rows))) % len(images)
+        cut = images[_windows(rng, others, image, piece)]
+        place = _windows(rng, each, canvas, piece)
+        canvases[place] += np.minimum(cut, white - canvases[place])
+    place = _windows(rng, each, canvas, image)
+    canvases[place] += np.minimum(images[rows], white - canvases[place])
+    return canvases
+
+
+def _windows(rng, rows, size, window):
+    """Indices of a window at a random place in each of some images."""
+    tops, lefts = (
+        rng.integers(0, whole - part + 1, len(rows))[:, None, None]
+        for whole, part in zip(size, window, strict=True)
+    )
+    return (
+        rows[:, None, None],
+        tops + np.arange(window[0])[:, None],
+        lefts + np.arange(window[1]),
+    )
+
+
+class Canvases(keras.utils.PyDataset):
+    """Batches of images on canvases, made afresh each epoch.
+
+    Args:
+        images: Array of shape `(n, height, width, channels)`, one split.
+        labels: Array of shape `(n,)`.
+        canvas_size: Int. See `translate`.
+        pieces: Int. See `clutter`.
+        batch_size: Int.
+        seed: Int. The batches of an epoch depend on it and on the epoch alone.
+        **kwargs: `workers`, … as for `keras.utils.PyDataset`.
+
+    Example:
+
+    >>> batches = Canvases(np.ones((10, 8, 8, 1)), np.arange(10), 24, batch_size=4)
+    >>> [images.shape for images, labels in (batches[i] for i in range(3))]
+    [(4, 24, 24, 1), (4, 24, 24, 1), (2, 24, 24, 1)]
+    """
+
+    def __init__(
+        self, images, labels, canvas_size, pieces=0, batch_size=128, seed=0, **kwargs
+    ):
+        super().__init__(**kwargs)
+        _check_canvases(images, canvas_size, pieces, PIECE_SIZE)
+        self.images = images
+        self.labels = labels
+        self.canvas_size = canvas_size
+        self.pieces = pieces
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = -1
+        self.on_epoch_end()
+
+    def __len__(self):
+        return -(-len(self.images) // self.batch_size)
+
+    def __getitem__(self, index):
+        rows = self.order[index * self.batch_size :][: self.batch_size]
+        rng = np.random.default_rng((self.seed, self.epoch, index))
+        canvases = _draw(
+            self.images, rows, self.canvas_size, self.pieces, PIECE_SIZE, rng
+        )
+        return canvases, self.labels[rows]
+
+    def on_epoch_end(self):
+        self.epoch += 1
+        rng = np.random.default_rng((self.seed, self.epoch))
+        self.order = rng.permutation(len(self.images))
