@@ -19,8 +19,8 @@ def read_card(name):
     return (FOLDER / f"{name}.md").read_text(encoding="utf-8")
 
 
-def predict(name, images):
-    """What a preset says of the first thousand digits, placed as its card says."""
+def place(name, images):
+    """The first thousand digits, placed as the card of a preset says."""
     images = images[:1000]
     canvas = re.search(
         r"canvases of (\d+)x\1 pixels with (\d+) pieces", read_card(name)
@@ -28,9 +28,26 @@ def predict(name, images):
     if canvas:
         size, pieces = map(int, canvas.groups())
         images = datasets.clutter(images, size, pieces, seed=2)
+    return images
+
+
+def predict(name, images):
+    """What a preset says of them."""
     model = keras_ram.RAM.from_preset(name)
     assert model.name == name
-    return model.predict(images, batch_size=500, verbose=0)
+    return model.predict(place(name, images), batch_size=500, verbose=0)
+
+
+def on_an_edge(name, images, margin=1e-5):
+    """Of which images rounding decides the way: a mean lies between two steps."""
+    model = keras_ram.RAM.from_preset(name)
+    means = [
+        keras.ops.convert_to_numpy(model.rollout(some)["location_means"])
+        for some in np.split(place(name, images), 4)
+    ]
+    step = model.location_sampler.step
+    from_edge = step * np.abs(np.concatenate(means) / step % 1 - 0.5)
+    return from_edge.min(axis=(1, 2)) < margin
 
 
 def test_there_are_presets_and_each_is_small():
@@ -52,9 +69,13 @@ def test_error_and_logits_on_a_thousand_test_images(name, mnist):
 @pytest.mark.parametrize("name", PRESETS)
 def test_same_logits_on_every_backend(name, mnist):
     """The goldens come from TensorFlow."""
-    expected = np.load(GOLDENS / f"{name}.npy")
-    logits = predict(name, mnist[2][0])
-    np.testing.assert_allclose(logits, expected, rtol=0, atol=2e-5)
+    images = mnist[2][0]
+    expected, logits = np.load(GOLDENS / f"{name}.npy"), predict(name, images)
+    undecided = on_an_edge(name, images)
+    assert np.mean(undecided) < 0.02
+    np.testing.assert_allclose(
+        logits[~undecided], expected[~undecided], rtol=0, atol=2e-5
+    )
 
 
 @pytest.mark.parametrize("name", PRESETS)
