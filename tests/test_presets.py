@@ -19,8 +19,8 @@ def read_card(name):
     return (FOLDER / f"{name}.md").read_text(encoding="utf-8")
 
 
-def place(name, images):
-    """The first thousand digits, placed as the card of a preset says."""
+def prepare(name, images):
+    """A preset, and the first thousand digits, placed as its card says."""
     images = images[:1000]
     canvas = re.search(
         r"canvases of (\d+)x\1 pixels with (\d+) pieces", read_card(name)
@@ -28,22 +28,20 @@ def place(name, images):
     if canvas:
         size, pieces = map(int, canvas.groups())
         images = datasets.clutter(images, size, pieces, seed=2)
-    return images
-
-
-def predict(name, images):
-    """What a preset says of them."""
     model = keras_ram.RAM.from_preset(name)
     assert model.name == name
-    return model.predict(place(name, images), batch_size=500, verbose=0)
+    return model, images
 
 
-def on_an_edge(name, images, margin=1e-5):
+def predict(model, images):
+    return model.predict(images, batch_size=500, verbose=0)
+
+
+def on_an_edge(model, images, margin=1e-5):
     """Of which images rounding decides the way: a mean lies between two steps."""
-    model = keras_ram.RAM.from_preset(name)
     means = [
         keras.ops.convert_to_numpy(model.rollout(some)["location_means"])
-        for some in np.split(place(name, images), 4)
+        for some in np.split(images, 4)
     ]
     step = model.location_sampler.step
     from_edge = step * np.abs(np.concatenate(means) / step % 1 - 0.5)
@@ -59,7 +57,7 @@ def test_there_are_presets_and_each_is_small():
 @pytest.mark.parametrize("name", PRESETS)
 def test_error_and_logits_on_a_thousand_test_images(name, mnist):
     _, _, (images, labels) = mnist
-    logits = predict(name, images)
+    logits = predict(*prepare(name, images))
     (figure,) = re.findall(r"first 1,000 test images: ([\d.]+)%", read_card(name))
     wrong = np.sum(logits.argmax(axis=1) != labels[:1000])
     # One image is 0.1%; a runtime may decide one close call otherwise.
@@ -69,9 +67,9 @@ def test_error_and_logits_on_a_thousand_test_images(name, mnist):
 @pytest.mark.parametrize("name", PRESETS)
 def test_same_logits_on_every_backend(name, mnist):
     """The goldens come from TensorFlow."""
-    images = mnist[2][0]
-    expected, logits = np.load(GOLDENS / f"{name}.npy"), predict(name, images)
-    undecided = on_an_edge(name, images)
+    model, images = prepare(name, mnist[2][0])
+    expected, logits = np.load(GOLDENS / f"{name}.npy"), predict(model, images)
+    undecided = on_an_edge(model, images)
     assert np.mean(undecided) < 0.02
     np.testing.assert_allclose(
         logits[~undecided], expected[~undecided], rtol=0, atol=2e-5
@@ -101,7 +99,7 @@ def write():
 
     _, _, (images, _) = datasets.load_mnist(MNIST_DIR)
     for name in PRESETS:
-        np.save(GOLDENS / f"{name}.npy", predict(name, images))
+        np.save(GOLDENS / f"{name}.npy", predict(*prepare(name, images)))
 
 
 if __name__ == "__main__":
