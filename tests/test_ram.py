@@ -43,6 +43,16 @@ def test_rollout_follows_the_paper_step_by_step(make_model, batch):
     np.testing.assert_allclose(logits, rollout["logits"][:, -1], atol=1e-6)
 
 
+@pytest.mark.parametrize("batch_size,steps", [(8, None), (None, None), (None, 3)])
+def test_predictions_keep_the_order_of_the_images(batch_size, steps, make_model, batch):
+    images = batch[0][:29].astype("float64")  # no whole number of batches
+    model = make_model()
+    logits = model.predict(images, batch_size, steps=steps, verbose=0)
+    expected = ops.convert_to_numpy(model(images))
+    assert np.ptp(expected, axis=0).min() > 1e-3
+    np.testing.assert_allclose(logits, expected, atol=1e-5)
+
+
 def test_training_rollouts_explore(make_model, batch):
     images, _ = batch
     model = make_model(location_stddev=0.05)

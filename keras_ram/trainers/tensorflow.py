@@ -3,12 +3,33 @@
 import math
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_ram.trainers.base import BaseTrainer
+from keras_ram.validation import check_images
 
 # What Keras does between two executions takes as long as a step on small images.
 STEPS_PER_EXECUTION = 16
+
+
+class Views(keras.utils.PyDataset):
+    """An array in batches that are not copied.
+
+    Keras copies the whole array into a tensor, and each batch out of it. Of large
+    images that takes longer than to look at them.
+    """
+
+    def __init__(self, images, batch_size):
+        super().__init__()
+        self.images = images
+        self.batch_size = batch_size
+
+    def __len__(self):
+        return math.ceil(len(self.images) / self.batch_size)
+
+    def __getitem__(self, index):
+        return (self.images[index * self.batch_size :][: self.batch_size],)
 
 
 class TensorFlowTrainer(BaseTrainer):
@@ -78,6 +99,11 @@ class TensorFlowTrainer(BaseTrainer):
 
     def predict(self, x, batch_size=None, verbose="auto", steps=None, *args, **kwargs):
         self._fit_steps(steps)
+        if isinstance(x, np.ndarray):
+            check_images(x)
+            # Without a batch size, Keras divides the images among the steps.
+            size = batch_size or (math.ceil(len(x) / steps) if steps else 32)
+            x, batch_size = Views(x, size), None
         return super().predict(x, batch_size, verbose, steps, *args, **kwargs)
 
     def _fit_steps(self, *numbers):
