@@ -205,31 +205,6 @@ def baseline_loss(returns, baselines):
     return ops.sum(ops.square(errors), axis=1) / max(1, baselines.shape[1])
 
 
-def hybrid_rule(logits, location_log_probs, label_log_probs):
-    """Hybrid learning: cross-entropy for the label, REINFORCE for the locations.
-
-    Joint learning splits them in the same way.
-
-    Args:
-        logits: Float tensor of shape `(episodes, classes)`, the last guess.
-        location_log_probs: Float tensor of shape `(episodes, locations)`.
-        label_log_probs: Float tensor of shape `(episodes,)`. Not used: the
-            labels are known in training, and need not be drawn.
-
-    Returns:
-        Tuple of the logits that learn from the labels, and the
-        log-probabilities of the decisions that learn from the reward, of shape
-        `(episodes, locations)`.
-
-    Reference:
-
-    - [Mnih et al., 2014](https://arxiv.org/abs/1406.6247), section 3.2,
-      "Using a Hybrid Supervised Loss"
-    """
-    del label_log_probs
-    return logits, location_log_probs
-
-
 def reinforce_rule(logits, location_log_probs, label_log_probs):
     """Pure REINFORCE: the label is one more decision.
 
@@ -240,8 +215,8 @@ def reinforce_rule(logits, location_log_probs, label_log_probs):
             that were drawn.
 
     Returns:
-        As `hybrid_rule`. The logits carry no gradient; the log-probabilities
-        have shape `(episodes, locations + 1)`.
+        Tuple of the logits, which carry no gradient, and the log-probabilities
+        of all decisions, of shape `(episodes, locations + 1)`.
 
     Reference:
 

@@ -236,6 +236,8 @@ BAD_OPTIONS = [
     ({"learning": "reinforce", "discount": 0.5}, "`discount` must be 1"),
     ({"learning": "reinforce", "reward": "probability"}, "does not depend on it"),
     ({"loss": keras.losses.CategoricalCrossentropy()}, "from_logits=True"),
+    ({"loss": keras.losses.categorical_crossentropy}, "from_logits=True"),
+    ({"loss": "CategoricalCrossentropy"}, "or one of sparse_categorical_crossentropy"),
     ({"loss": None}, "`loss` must be a loss on logits"),
 ]
 BAD_DATA = [

@@ -107,13 +107,10 @@ def test_no_gradient_where_none_may_flow(function, inputs):
         assert not gradient.any()
 
 
-def test_rules():
+def test_reinforce_rule():
     logits = ops.convert_to_tensor([[0.3, 0.2]])
     locations = ops.convert_to_tensor([[-1.0, -2.0]])
     labels = ops.convert_to_tensor([-3.0])
-    learned, decisions = reinforce.hybrid_rule(logits, locations, labels)
-    np.testing.assert_array_equal(learned, logits)
-    np.testing.assert_array_equal(decisions, [[-1, -2]])
     learned, decisions = reinforce.reinforce_rule(logits, locations, labels)
     np.testing.assert_array_equal(learned, logits)
     np.testing.assert_array_equal(decisions, [[-1, -2, -3]])

@@ -1,6 +1,7 @@
 """What training is on every backend: the options, the objective and the logs."""
 
 import dataclasses
+import inspect
 
 import keras
 from keras import ops
@@ -65,8 +66,8 @@ class BaseTrainer(keras.Model):
                 reported in pure REINFORCE. `"categorical_crossentropy"` takes
                 one-hot labels.
             metrics: As in Keras. They see the logits of the last guess.
-            learning: What learns from what. The baseline's weights always
-                learn by its own error.
+            learning: What learns from what. A learned baseline learns by its
+                own error under all of them.
 
                 - `"hybrid"`: cross-entropy trains classifier, core and glimpse
                   net. REINFORCE trains the location network, and its gradient
@@ -80,7 +81,7 @@ class BaseTrainer(keras.Model):
                 `"probability"`, what the last guess gives to the true class.
             baseline: `"learned"` (from the hidden state, by squared error),
                 `"mean"` (a running mean of the reward), `"leave_one_out"` (the
-                mean reward of the other episodes of the same image) or `None`.
+                mean return of the other episodes of the same image) or `None`.
             episodes: Int, rollouts of each image in a training step.
             discount: Float in [0, 1]. With 1, only the last guess is learned and
                 rewarded, as in the paper. Below, the guess after each glimpse
@@ -94,12 +95,18 @@ class BaseTrainer(keras.Model):
             ValueError: If an option is unknown, or does not go with another.
         """
         rule = LearningRule(learning, reward, baseline, episodes, discount)
-        if loss in CROSS_ENTROPIES:
+        if isinstance(loss, str) and loss in CROSS_ENTROPIES:
             loss = CROSS_ENTROPIES[loss](from_logits=True)
-        if loss is None or not getattr(loss, "from_logits", True):
+        # A function of Keras is one on probabilities unless it is told otherwise.
+        on_probabilities = inspect.isfunction(loss) and (
+            "from_logits" in inspect.signature(loss).parameters
+        )
+        on_logits = getattr(loss, "from_logits", not on_probabilities)
+        if loss is None or isinstance(loss, str) or not on_logits:
             raise ValueError(
-                "`loss` must be a loss on logits; give `from_logits=True` to a "
-                f"cross-entropy. Received: loss={loss}"
+                "`loss` must be a loss on logits: an object, with `from_logits=True` "
+                f"if it is a cross-entropy, or one of {', '.join(CROSS_ENTROPIES)}. "
+                f"Received: loss={loss}"
             )
         metrics = list(metrics) if isinstance(metrics, tuple) else metrics
         super().compile(optimizer, loss=loss, metrics=metrics, **kwargs)
@@ -201,23 +208,23 @@ class BaseTrainer(keras.Model):
         y = _repeat(y, guesses)
         if sample_weight is not None:
             sample_weight = _repeat(sample_weight, guesses)
+        log_probs = rollout["location_log_probs"]
         if self.rule.learning == "reinforce":
             labels = keras.random.categorical(
                 logits, 1, seed=self.location_sampler.seed_generator
             )[:, 0]
+            label_log_probs = reinforce.label_log_probs(labels, logits)
+            logits, log_probs = reinforce.reinforce_rule(
+                logits, log_probs, label_log_probs
+            )
         else:
             labels = ops.argmax(logits, axis=-1)
-        learned_logits, log_probs = self.rule.split(
-            logits,
-            rollout["location_log_probs"],
-            reinforce.label_log_probs(labels, logits),
-        )
         rewards = ops.reshape(self.rule.rewards(y, logits, labels), (-1, guesses))
         returns = self.rule.returns(rewards, decisions=log_probs.shape[1])
         baselines = self._baselines(rollout["baselines"], rewards[:, -1], returns)
         advantages = reinforce.advantages(returns, baselines)
         losses = (
-            self.compute_loss(x, y, learned_logits, sample_weight),
+            self.compute_loss(x, y, logits, sample_weight),
             reinforce.reinforce_loss(log_probs, advantages),
             reinforce.baseline_loss(returns, baselines),
         )

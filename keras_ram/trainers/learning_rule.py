@@ -7,11 +7,7 @@ from keras import ops
 from keras_ram import reinforce
 from keras_ram.validation import check_choice, check_integer, check_share
 
-LEARNING = {
-    "hybrid": reinforce.hybrid_rule,
-    "joint": reinforce.hybrid_rule,
-    "reinforce": reinforce.reinforce_rule,
-}
+LEARNING = ("hybrid", "joint", "reinforce")
 REWARDS = ("accuracy", "probability")
 BASELINES = ("learned", "mean", "leave_one_out", None)
 
@@ -31,7 +27,7 @@ class LearningRule:
     discount: float = 1.0
 
     def __post_init__(self):
-        check_choice("learning", self.learning, tuple(LEARNING))
+        check_choice("learning", self.learning, LEARNING)
         check_choice("reward", self.reward, REWARDS)
         check_choice("baseline", self.baseline, BASELINES)
         check_integer("episodes", self.episodes)
@@ -80,7 +76,3 @@ class LearningRule:
         if self.discount == 1:
             return ops.tile(rewards[:, -1:], (1, decisions))
         return reinforce.returns(rewards[:, 1:], self.discount)
-
-    def split(self, logits, location_log_probs, label_log_probs):
-        """What learns from the labels, and what from the reward."""
-        return LEARNING[self.learning](logits, location_log_probs, label_log_probs)
