@@ -93,8 +93,8 @@ class Distorted(datasets.Canvases):
 
     def on_epoch_end(self):
         super().on_epoch_end()
-        # The batches of the epoch have the numbers below.
-        rng = np.random.default_rng((self.seed, self.epoch, len(self)))
+        # The batches of the epoch have the numbers up to `len(self)`.
+        rng = np.random.default_rng((self.seed, self.epoch, len(self) + 1))
         size = self.digits.shape[1]
         transforms = distortions(rng, len(self.digits), size, self.canvas_size == size)
         self.images = np.concatenate(

@@ -165,7 +165,8 @@ class Canvases(keras.utils.PyDataset):
 
     def __getitem__(self, index):
         rows = self.order[index * self.batch_size :][: self.batch_size]
-        rng = np.random.default_rng((self.seed, self.epoch, index))
+        # Not 0, with which the order of the images is drawn.
+        rng = np.random.default_rng((self.seed, self.epoch, index + 1))
         canvases = _draw(
             self.images, rows, self.canvas_size, self.pieces, PIECE_SIZE, rng
         )
