@@ -36,6 +36,8 @@ def export_onnx(model, path, input_dtype="float32", overwrite=False):
     Returns, Raises:
         As `export_saved_model`.
     """
+    if Path(path).is_dir():  # into which the command would write a file
+        raise IsADirectoryError(f"`path` must be a file. Received: path={path}")
     options = ("--format", "onnx", "--input-dtype", input_dtype)
     return _export(model, path, overwrite, *options)
 
@@ -59,5 +61,6 @@ def _export(model, path, overwrite, *options):
             text=True,
         )
     if process.returncode:
-        raise RuntimeError(process.stderr.strip().splitlines()[-1])
+        *_, reason = process.stderr.strip().split("\n")
+        raise RuntimeError(reason or f"The exporter ended with {process.returncode}.")
     return float(process.stdout.split()[-1])

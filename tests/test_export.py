@@ -114,7 +114,7 @@ def test_nothing_random_is_in_the_saved_model(model, tmp_path):
     export_saved_model(model, tmp_path / "m")
     loaded = tf.saved_model.load(tmp_path / "m" / "1")
     for signature in loaded.signatures.values():
-        # The loop's body is a function of the graph.
+        # What the signature calls is in functions of the graph.
         definition = signature.graph.as_graph_def()
         nodes = [*definition.node]
         for function in definition.library.function:

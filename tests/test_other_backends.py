@@ -22,6 +22,8 @@ def test_artifacts_are_written_by_tensorflow(make_model, rng, tmp_path):
     assert (tmp_path / "m/3/saved_model.pb").is_file()
     with pytest.raises(RuntimeError, match="overwrite=True"):
         export_saved_model(model, tmp_path / "m", version=3)
+    with pytest.raises(IsADirectoryError, match="`path` must be a file"):
+        export_onnx(model, tmp_path / "m")
 
 
 def test_without_tensorflow(make_model, tmp_path, monkeypatch):
