@@ -192,6 +192,7 @@ def test_config_round_trip(make_model):
         "location_units": 6,
         "location_stddev": 0.2,
         "initial_location": "center",
+        "location_step": 0.25,
         "seed": 11,
         "name": "eye",
     }
