@@ -198,8 +198,8 @@ class RAM(Trainer):
             - `"location_log_probs"`: `(batch, T - 1)`, of the same.
             - `"logits"`: `(batch, T, num_classes)`, the guess after each
               glimpse.
-            - `"baselines"`: `(batch, T)`, the reward expected after each
-              glimpse.
+            - `"baselines"`: `(batch, T)`, the return expected after each
+              glimpse, if `compile` chose `baseline="learned"`.
         """
         return self(images, training=training, return_rollout=True)
 
@@ -224,7 +224,7 @@ class RAM(Trainer):
         return model
 
     def export(self, filepath, format="tf_saved_model", **kwargs):
-        """Keras's own export, of what `keras_ram.export` writes.
+        """Keras's own export, with the outputs of `keras_ram.export`.
 
         The artifact takes `images`, float32, of any batch size, height and
         width, and gives `logits`, `probabilities` and `locations`.
