@@ -91,15 +91,17 @@ def train(options):
     optimizer = keras.optimizers.Adam(schedule, global_clipnorm=5.0)
     best = folder / "best.weights.h5"
     start = time.time()
-    for number, stage in enumerate(stages(task, options)):
+    for stage in stages(task, options):
         prepare(model, optimizer, stage, options)
+        scores = read_curves(folder)["val_accuracy"]  # of the epochs so far
         model.fit(
-            paper_tasks.Distorted(
+            stage["images"](
                 *splits[0],
                 stage["canvas"],
                 stage["pieces"],
                 options.batch_size,
-                seed=10 * options.seed + number,  # no stage repeats another
+                # No stage repeats another, and no start what was before it.
+                seed=1000 * options.seed + len(scores),
                 workers=1,
             ),
             epochs=stage["until"],
@@ -116,7 +118,7 @@ def train(options):
                     "val_accuracy",
                     save_best_only=True,
                     save_weights_only=True,
-                    initial_value_threshold=best_so_far(folder),
+                    initial_value_threshold=max(scores, default=None),
                 ),
                 keras.callbacks.CSVLogger(folder / "curves.csv", append=True),
             ],
@@ -147,7 +149,13 @@ def stages(task, options):
     size, pieces, epochs = task["size"], task["pieces"], options.epochs
     # The few digits that are not put anywhere are seen from anywhere.
     first = "random" if size == 28 else "center"
-    whole = {"canvas": size, "pieces": pieces, "stddev": options.stddev, "first": first}
+    whole = {
+        "images": paper_tasks.Distorted,
+        "canvas": size,
+        "pieces": pieces,
+        "stddev": options.stddev,
+        "first": first,
+    }
     if options.row == "cnn":
         yield {**whole, "until": epochs}
         return
@@ -155,7 +163,10 @@ def stages(task, options):
         canvas, some = 40 + (size - 40) * step // 3, pieces * step // 3
         yield {**whole, "canvas": canvas, "pieces": some, "until": 2 * (step + 1)}
     yield {**whole, "until": epochs * 2 // 3}
-    yield {**whole, "stddev": options.stddev / 3, "first": "center", "until": epochs}
+    last = {"stddev": options.stddev / 3, "first": "center", "until": epochs}
+    if pieces:
+        last["images"] = keras_ram.datasets.Canvases
+    yield {**whole, **last}
 
 
 def prepare(model, optimizer, stage, options):
@@ -180,17 +191,12 @@ def prepare(model, optimizer, stage, options):
 
 def read_curves(folder):
     """The logs of each epoch, by name."""
-    table = np.genfromtxt(folder / "curves.csv", delimiter=",", names=True)
-    return {name: np.atleast_1d(table[name]).tolist() for name in table.dtype.names}
-
-
-def best_so_far(folder):
-    """What a resumed run has to beat."""
     curves = folder / "curves.csv"
     # Stopped in its first epoch, a run leaves an empty file.
     if not curves.exists() or not curves.stat().st_size:
-        return None
-    return max(read_curves(folder)["val_accuracy"])
+        return {"val_accuracy": []}
+    table = np.genfromtxt(curves, delimiter=",", names=True)
+    return {name: np.atleast_1d(table[name]).tolist() for name in table.dtype.names}
 
 
 def write_result(folder, options, seconds, errors):
