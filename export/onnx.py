@@ -1,12 +1,11 @@
 """ONNX, for ONNX Runtime and all that reads the format."""
 
 import json
-from pathlib import Path
 
 from keras_ram.export.serving import check, published, serving_function
 
 from keras_ram.serving import OUTPUTS, Server
-from keras_ram.validation import check_choice
+from keras_ram.validation import check_choice, check_file
 
 OPSET = 18  # the highest that tf2onnx writes
 SCALING = {
@@ -53,8 +52,7 @@ def export_onnx(model, path, input_dtype="float32", overwrite=False):
     import tf2onnx
 
     check_choice("input_dtype", input_dtype, tuple(SCALING))
-    if Path(path).is_dir():
-        raise IsADirectoryError(f"`path` must be a file. Received: path={path}")
+    check_file("path", path)
     server = Server(model)
     function = serving_function(server, input_dtype)
     with published(path, overwrite) as file:

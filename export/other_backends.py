@@ -7,6 +7,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from keras_ram.validation import check_file
+
 
 def export_saved_model(model, path, version=1, overwrite=False):
     """Writes `path/version/`, as on the TensorFlow backend.
@@ -34,10 +36,9 @@ def export_onnx(model, path, input_dtype="float32", overwrite=False):
         model, path, input_dtype, overwrite: As on the TensorFlow backend.
 
     Returns, Raises:
-        As `export_saved_model`.
+        As `export_saved_model`, and an `IsADirectoryError` if `path` is a folder.
     """
-    if Path(path).is_dir():  # into which the command would write a file
-        raise IsADirectoryError(f"`path` must be a file. Received: path={path}")
+    check_file("path", path)  # into a folder the command would write a file
     options = ("--format", "onnx", "--input-dtype", input_dtype)
     return _export(model, path, overwrite, *options)
 

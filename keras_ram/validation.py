@@ -1,7 +1,9 @@
 """Checks on what users pass, before anything is computed."""
 
+import inspect
 import math
 import numbers
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -33,6 +35,32 @@ def check_choice(name, value, choices):
         raise ValueError(
             f"`{name}` must be one of {', '.join(map(repr, choices))}. "
             f"Received: {name}={value!r}"
+        )
+
+
+def check_file(name, path):
+    """Raises `IsADirectoryError` if `path` is a folder."""
+    if Path(path).is_dir():
+        raise IsADirectoryError(f"`{name}` must be a file. Received: {name}={path}")
+
+
+def check_loss(loss, names):
+    """Raises `ValueError` unless `loss` is one on logits.
+
+    Args:
+        loss: What was passed to `compile`, but for the strings in `names`.
+        names: The strings that may be passed.
+    """
+    # A function of Keras is one on probabilities unless it is told otherwise.
+    on_probabilities = inspect.isfunction(loss) and (
+        "from_logits" in inspect.signature(loss).parameters
+    )
+    on_logits = getattr(loss, "from_logits", not on_probabilities)
+    if loss is None or isinstance(loss, str) or not on_logits:
+        raise ValueError(
+            "`loss` must be a loss on logits: an object, with `from_logits=True` "
+            f"if it is a cross-entropy, or one of {', '.join(names)}. "
+            f"Received: loss={loss}"
         )
 
 

@@ -1,14 +1,13 @@
 """What training is on every backend: the options, the objective and the logs."""
 
 import dataclasses
-import inspect
 
 import keras
 from keras import ops
 
 from keras_ram import reinforce
 from keras_ram.trainers.learning_rule import LearningRule
-from keras_ram.validation import check_images, check_labels
+from keras_ram.validation import check_images, check_labels, check_loss
 
 # Both are made for logits; by name, Keras would expect probabilities.
 CROSS_ENTROPIES = {
@@ -97,17 +96,7 @@ class BaseTrainer(keras.Model):
         rule = LearningRule(learning, reward, baseline, episodes, discount)
         if isinstance(loss, str) and loss in CROSS_ENTROPIES:
             loss = CROSS_ENTROPIES[loss](from_logits=True)
-        # A function of Keras is one on probabilities unless it is told otherwise.
-        on_probabilities = inspect.isfunction(loss) and (
-            "from_logits" in inspect.signature(loss).parameters
-        )
-        on_logits = getattr(loss, "from_logits", not on_probabilities)
-        if loss is None or isinstance(loss, str) or not on_logits:
-            raise ValueError(
-                "`loss` must be a loss on logits: an object, with `from_logits=True` "
-                f"if it is a cross-entropy, or one of {', '.join(CROSS_ENTROPIES)}. "
-                f"Received: loss={loss}"
-            )
+        check_loss(loss, CROSS_ENTROPIES)
         metrics = list(metrics) if isinstance(metrics, tuple) else metrics
         super().compile(optimizer, loss=loss, metrics=metrics, **kwargs)
         self.rule = rule
