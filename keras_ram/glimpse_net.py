@@ -19,9 +19,10 @@ class GlimpseNet(keras.layers.Layer):
         what_units: Int, size of the embedding of the patches.
         where_units: Int, size of the embedding of the location.
         filters: `None`, or a sequence of ints. One rectified convolution for
-            each, with that many filters and no padding: the first of 4x4
-            cells with a stride of 2, the others of 3x3. The patches of all
-            scales enter as channels.
+            each, with that many filters: the first of 4x4 cells with a stride
+            of 2, the others of 3x3. Those between the first and the last are
+            padded and keep the size. The patches of all scales enter as
+            channels.
 
     Call arguments:
         patches: Tensor of shape `(batch, scales, size, size, channels)`, as
@@ -69,6 +70,7 @@ class GlimpseNet(keras.layers.Layer):
                 number,
                 kernel_size=3 if layer else 4,
                 strides=1 if layer else 2,
+                padding="same" if 0 < layer < len(filters) - 1 else "valid",
                 activation="relu",
                 **options,
             )

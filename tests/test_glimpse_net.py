@@ -36,17 +36,19 @@ def convolve(images, kernel, bias, stride):
 
 def test_convolutions_see_the_scales_as_channels(rng):
     patches = rng.uniform(size=(4, 3, 9, 9, 2)).astype("float32")
-    net = GlimpseNet(units=5, what_units=6, where_units=4, filters=(8, 9))
+    net = GlimpseNet(units=5, what_units=6, where_units=4, filters=(8, 7, 9))
     net.build(patches.shape, (4, 2))
-    first, second = net.convolutions
-    for weight in (first.bias, second.bias):
-        weight.assign(rng.normal(size=weight.shape))
+    for layer in net.convolutions:
+        layer.bias.assign(rng.normal(size=layer.bias.shape))
     glimpse = net(patches, np.zeros((4, 2)))
     # Channel c of scale k is input channel 2 k + c.
     features = np.stack([patches[:, k, ..., c] for k in range(3) for c in (0, 1)], -1)
-    for layer, stride in ((first, 2), (second, 1)):
+    for layer, stride, margin in zip(
+        net.convolutions, (2, 1, 1), (0, 1, 0), strict=True
+    ):
         kernel, bias = map(ops.convert_to_numpy, layer.weights)
-        features = convolve(features, kernel, bias, stride)
+        border = ((0, 0), (margin, margin), (margin, margin), (0, 0))
+        features = convolve(np.pad(features, border), kernel, bias, stride)
     assert features.shape == (4, 1, 1, 9)
     what = net.what(features.reshape(4, -1))
     where = net.where(np.zeros((4, 2)))
