@@ -20,56 +20,11 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import paper_models
 import paper_tasks
 from paper_tasks import ROWS, TASKS
 
 import keras_ram
-
-# Beyond the paper's networks.
-FOUND = {
-    "core": "lstm",
-    "core_units": 192,
-    "location_units": 128,
-    "location_step": 1 / 32,
-    "filters": (32, 64),
-}
-
-
-class RandomGlimpses(keras_ram.LocationSampler):
-    """Looks anywhere, in training and at inference."""
-
-    def call(self, hidden_states, training=False):
-        look = super().call(hidden_states, training=training)
-        batch_size = keras.ops.shape(hidden_states)[0]
-        return {**look, "location": self.first(batch_size, training=True)}
-
-
-def cnn():
-    """The paper's convolutional network."""
-    return keras.Sequential(
-        [
-            keras.layers.Rescaling(1 / 255),
-            keras.layers.Conv2D(8, 10, strides=5, activation="relu"),
-            keras.layers.Flatten(),
-            keras.layers.Dense(256, activation="relu"),
-            keras.layers.Dense(10),
-        ]
-    )
-
-
-def ram(task, options):
-    """The model of the other rows."""
-    model = keras_ram.RAM(
-        10,
-        options.glimpses,
-        task["patch_size"],
-        task["scales"],
-        seed=options.seed,
-        **({} if options.row == "plain" else FOUND),
-    )
-    if options.row == "random":
-        model.location_sampler = RandomGlimpses(seed=options.seed)
-    return model
 
 
 def train(options):
@@ -82,8 +37,7 @@ def train(options):
     keras.utils.set_random_seed(options.seed)
     splits = paper_tasks.load(options.data_dir)
     validation, test = paper_tasks.canvases(task, splits)
-    model = cnn() if options.row == "cnn" else ram(task, options)
-    model.build((None, task["size"], task["size"], 1))
+    model = paper_models.make(task, options)
     steps = math.ceil(len(splits[0][0]) / options.batch_size)
     schedule = keras.optimizers.schedules.CosineDecay(
         options.learning_rate, options.epochs * steps
@@ -159,9 +113,10 @@ def stages(task, options):
     if options.row == "cnn":
         yield {**whole, "until": epochs}
         return
-    for step in range(3 if size > 28 else 0):
+    for step in range(3 if size > 28 and not options.deepen else 0):
         canvas, some = 40 + (size - 40) * step // 3, pieces * step // 3
-        yield {**whole, "canvas": canvas, "pieces": some, "until": 2 * (step + 1)}
+        until = min(2 * (step + 1), epochs // 3)
+        yield {**whole, "canvas": canvas, "pieces": some, "until": until}
     yield {**whole, "until": epochs * 2 // 3}
     last = {"stddev": options.stddev / 3, "first": "center", "until": epochs}
     if pieces:
@@ -227,6 +182,9 @@ def parse_arguments():
     rows = "; ".join(f"{name}: {text}" for name, text in ROWS.items())
     parser.add_argument("--row", choices=ROWS, default="ram", help=rows)
     parser.add_argument("--glimpses", type=int, help="default: 7 for mnist, 8 else")
+    parser.add_argument(
+        "--deepen", help="go on from this file, with two convolutions more"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--batch-size", type=int, default=64)

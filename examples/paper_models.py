@@ -1,0 +1,82 @@
+"""The models of the rows of the paper's tables."""
+
+import keras
+import numpy as np
+
+import keras_ram
+
+# Beyond the paper's networks.
+FOUND = {
+    "core": "lstm",
+    "core_units": 192,
+    "location_units": 128,
+    "location_step": 1 / 32,
+    "filters": (32, 64),
+}
+DEEPER = (32, 32, 32, 64)
+
+
+class RandomGlimpses(keras_ram.LocationSampler):
+    """Looks anywhere, in training and at inference."""
+
+    def call(self, hidden_states, training=False):
+        look = super().call(hidden_states, training=training)
+        batch_size = keras.ops.shape(hidden_states)[0]
+        return {**look, "location": self.first(batch_size, training=True)}
+
+
+def cnn():
+    """The paper's convolutional network."""
+    return keras.Sequential(
+        [
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Conv2D(8, 10, strides=5, activation="relu"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(256, activation="relu"),
+            keras.layers.Dense(10),
+        ]
+    )
+
+
+def make(task, options):
+    """The model of a row, built."""
+    if options.row == "cnn":
+        model = cnn()
+    else:
+        found = {} if options.row == "plain" else FOUND
+        model = keras_ram.RAM(
+            10,
+            options.glimpses,
+            task["patch_size"],
+            task["scales"],
+            seed=options.seed,
+            **{**found, **({"filters": DEEPER} if options.deepen else {})},
+        )
+        if options.row == "random":
+            model.location_sampler = RandomGlimpses(seed=options.seed)
+    model.build((None, task["size"], task["size"], 1))
+    if options.deepen:
+        deepen(model, keras_ram.RAM.from_preset(options.deepen))
+    return model
+
+
+def deepen(model, shallow):
+    """Makes a model see what a shallower one sees.
+
+    The convolutions that the other lacks begin as identities. So nothing is
+    lost, and there is more to learn with (Chen et al., "Net2Net", 2016).
+    """
+    if shallow.glimpse_net.filters != FOUND["filters"]:
+        raise ValueError(
+            f"Expected a model with filters={FOUND['filters']}. "
+            f"Received: filters={shallow.glimpse_net.filters}"
+        )
+    convolutions = model.glimpse_net.convolutions[1:-1]
+    new = [weight for convolution in convolutions for weight in convolution.weights]
+    old = [weight for weight in model.weights if all(weight is not one for one in new)]
+    for weight, value in zip(old, shallow.get_weights(), strict=True):
+        weight.assign(value)
+    for convolution in convolutions:
+        kernel = np.zeros(convolution.kernel.shape)
+        kernel[1, 1] = np.eye(*kernel.shape[2:])
+        convolution.kernel.assign(kernel)
