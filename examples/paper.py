@@ -96,7 +96,7 @@ def train(options):
 def stages(task, options):
     """Yields what the model is trained on, and the epoch until when.
 
-    A model takes images of any size. It learns what digits look like where they
+    A RAM takes images of any size. It learns what digits look like where they
     are easily found, and then to find them. In the end the policy explores less,
     and the classifier learns at the places where inference looks.
     """
@@ -110,10 +110,8 @@ def stages(task, options):
         "stddev": options.stddev,
         "first": first,
     }
-    if options.row == "cnn":
-        yield {**whole, "until": epochs}
-        return
-    for step in range(3 if size > 28 and not options.deepen else 0):
+    growing = size > 28 and options.row != "cnn" and not options.deepen
+    for step in range(3 if growing else 0):
         canvas, some = 40 + (size - 40) * step // 3, pieces * step // 3
         until = min(2 * (step + 1), epochs // 3)
         yield {**whole, "canvas": canvas, "pieces": some, "until": until}
