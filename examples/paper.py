@@ -180,21 +180,25 @@ def parse_arguments():
     rows = "; ".join(f"{name}: {text}" for name, text in ROWS.items())
     parser.add_argument("--row", choices=ROWS, default="ram", help=rows)
     parser.add_argument("--glimpses", type=int, help="default: 7 for mnist, 8 else")
+    parser.add_argument("--epochs", type=int, help="default: 80 for mnist, 60 else")
+    parser.add_argument(
+        "--discount", type=float, help="see `compile`; default: 1 for mnist, 0.5 else"
+    )
     parser.add_argument(
         "--deepen", help="go on from this file, with two convolutions more"
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--episodes", type=int, default=2, help="rollouts an image")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--stddev", type=float, default=0.15, help="of the policy")
-    parser.add_argument("--discount", type=float, default=0.5, help="see `compile`")
     parser.add_argument("--data-dir", help="folder with the idx files of MNIST")
     parser.add_argument("--output", type=Path, default=Path("results"))
     parser.add_argument("--verbose", type=int, default=1, help="as in `fit`")
     options = parser.parse_args()
-    options.glimpses = options.glimpses or TASKS[options.task]["glimpses"]
+    for name, value in TASKS[options.task]["settings"].items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
     options.name = f"{options.task}-{options.row}-T{options.glimpses}-s{options.seed}"
     return options
 

@@ -15,7 +15,7 @@ TASKS = {
         "pieces": 0,
         "patch_size": 8,
         "scales": (1,),
-        "glimpses": 7,
+        "settings": {"glimpses": 7, "epochs": 80, "discount": 1},
         "preset": "ram_mnist",
         "paper": {
             "ram": {2: 3.79, 3: 1.51, 4: 1.54, 5: 1.34, 6: 1.12, 7: 1.07},
@@ -27,7 +27,7 @@ TASKS = {
         "pieces": 0,
         "patch_size": 12,
         "scales": (1, 2, 4),
-        "glimpses": 8,
+        "settings": {"glimpses": 8, "epochs": 60, "discount": 0.5},
         "preset": "ram_translated_mnist_60",
         "paper": {"ram": {4: 1.54, 6: 1.22, 8: 1.20}, "cnn": {8: 1.62}},
     },
@@ -36,7 +36,7 @@ TASKS = {
         "pieces": 4,
         "patch_size": 12,
         "scales": (1, 2, 4),
-        "glimpses": 8,
+        "settings": {"glimpses": 8, "epochs": 60, "discount": 0.5},
         "preset": "ram_cluttered_mnist_60",
         "paper": {
             "ram": {4: 4.96, 6: 4.08, 8: 4.04},
@@ -49,7 +49,7 @@ TASKS = {
         "pieces": 8,
         "patch_size": 12,
         "scales": (1, 2, 4, 8),
-        "glimpses": 8,
+        "settings": {"glimpses": 8, "epochs": 60, "discount": 0.5},
         "preset": "ram_cluttered_mnist_100",
         "paper": {
             "ram": {4: 9.41, 6: 8.31, 8: 8.11},
