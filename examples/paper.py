@@ -195,10 +195,8 @@ def parse_arguments():
     parser.add_argument("--data-dir", help="folder with the idx files of MNIST")
     parser.add_argument("--output", type=Path, default=Path("results"))
     parser.add_argument("--verbose", type=int, default=1, help="as in `fit`")
+    parser.set_defaults(**TASKS[parser.parse_args().task]["settings"])
     options = parser.parse_args()
-    for name, value in TASKS[options.task]["settings"].items():
-        if getattr(options, name) is None:
-            setattr(options, name, value)
     options.name = f"{options.task}-{options.row}-T{options.glimpses}-s{options.seed}"
     return options
 
