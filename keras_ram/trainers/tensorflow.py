@@ -13,23 +13,23 @@ from keras_ram.validation import check_images
 STEPS_PER_EXECUTION = 16
 
 
-class Views(keras.utils.PyDataset):
+def views(images, batch_size):
     """An array in batches that are not copied.
 
     Keras copies the whole array into a tensor, and each batch out of it. Of large
-    images that takes longer than to look at them.
+    images that takes longer than to look at them. Nor is it a `PyDataset`: on Python
+    3.11 TensorFlow answers to the first of these with an allocator that gives memory
+    back at once (M_TRIM_THRESHOLD), and the whole process is slower from then on.
     """
 
-    def __init__(self, images, batch_size):
-        super().__init__()
-        self.images = images
-        self.batch_size = batch_size
+    def view(start):
+        return images[start:][:batch_size]
 
-    def __len__(self):
-        return math.ceil(len(self.images) / self.batch_size)
+    def batch(start):
+        result = tf.numpy_function(view, [start], images.dtype, stateful=False)
+        return (tf.ensure_shape(result, (None, *images.shape[1:])),)
 
-    def __getitem__(self, index):
-        return (self.images[index * self.batch_size :][: self.batch_size],)
+    return tf.data.Dataset.range(0, len(images), batch_size).map(batch).prefetch(2)
 
 
 class TensorFlowTrainer(BaseTrainer):
@@ -103,7 +103,7 @@ class TensorFlowTrainer(BaseTrainer):
             check_images(x)
             # Without a batch size, Keras divides the images among the steps.
             size = batch_size or (math.ceil(len(x) / steps) if steps else 32)
-            x, batch_size = Views(x, size), None
+            x, batch_size = views(x, size), None
         return super().predict(x, batch_size, verbose, steps, *args, **kwargs)
 
     def _fit_steps(self, *numbers):
