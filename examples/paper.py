@@ -185,6 +185,13 @@ def parse_arguments():
         "--discount", type=float, help="see `compile`; default: 1 for mnist, 0.5 else"
     )
     parser.add_argument(
+        "--filters",
+        type=int,
+        nargs="+",
+        default=(32, 64),
+        help="of the convolutions; default: 32 32 32 64 for cluttered-100, 32 64 else",
+    )
+    parser.add_argument(
         "--deepen", help="go on from this file, with two convolutions more"
     )
     parser.add_argument("--seed", type=int, default=0)

@@ -11,9 +11,7 @@ FOUND = {
     "core_units": 192,
     "location_units": 128,
     "location_step": 1 / 32,
-    "filters": (32, 64),
 }
-DEEPER = (32, 32, 32, 64)
 
 
 class RandomGlimpses(keras_ram.LocationSampler):
@@ -43,14 +41,15 @@ def make(task, options):
     if options.row == "cnn":
         model = cnn()
     else:
-        found = {} if options.row == "plain" else FOUND
+        plain = options.row == "plain"
+        found = {} if plain else {**FOUND, "filters": tuple(options.filters)}
         model = keras_ram.RAM(
             10,
             options.glimpses,
             task["patch_size"],
             task["scales"],
             seed=options.seed,
-            **{**found, **({"filters": DEEPER} if options.deepen else {})},
+            **found,
         )
         if options.row == "random":
             model.location_sampler = RandomGlimpses(seed=options.seed)

@@ -49,7 +49,12 @@ TASKS = {
         "pieces": 8,
         "patch_size": 12,
         "scales": (1, 2, 4, 8),
-        "settings": {"glimpses": 8, "epochs": 60, "discount": 0.5},
+        "settings": {
+            "glimpses": 8,
+            "epochs": 60,
+            "discount": 0.5,
+            "filters": (32, 32, 32, 64),
+        },
         "preset": "ram_cluttered_mnist_100",
         "paper": {
             "ram": {4: 9.41, 6: 8.31, 8: 8.11},
