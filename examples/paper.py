@@ -192,7 +192,7 @@ def parse_arguments():
         help="of the convolutions; default: 32 32 32 64 for cluttered-100, 32 64 else",
     )
     parser.add_argument(
-        "--deepen", help="go on from this file, with two convolutions more"
+        "--deepen", help="go on from this file, with the convolutions of --filters"
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch-size", type=int, default=64)

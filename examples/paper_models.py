@@ -41,15 +41,14 @@ def make(task, options):
     if options.row == "cnn":
         model = cnn()
     else:
-        plain = options.row == "plain"
-        found = {} if plain else {**FOUND, "filters": tuple(options.filters)}
+        found = {**FOUND, "filters": tuple(options.filters)}
         model = keras_ram.RAM(
             10,
             options.glimpses,
             task["patch_size"],
             task["scales"],
             seed=options.seed,
-            **found,
+            **({} if options.row == "plain" else found),
         )
         if options.row == "random":
             model.location_sampler = RandomGlimpses(seed=options.seed)
@@ -65,9 +64,11 @@ def deepen(model, shallow):
     The convolutions that the other lacks begin as identities. So nothing is
     lost, and there is more to learn with (Chen et al., "Net2Net", 2016).
     """
-    if shallow.glimpse_net.filters != FOUND["filters"]:
+    filters = model.glimpse_net.filters
+    ends = (filters[0], filters[-1])
+    if shallow.glimpse_net.filters != ends:
         raise ValueError(
-            f"Expected a model with filters={FOUND['filters']}. "
+            f"Expected a model with filters={ends}. "
             f"Received: filters={shallow.glimpse_net.filters}"
         )
     convolutions = model.glimpse_net.convolutions[1:-1]
