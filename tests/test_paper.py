@@ -1,0 +1,94 @@
+"""`examples/paper.py` stops, goes on and reports as it says."""
+
+import json
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from keras_ram import datasets
+
+
+@pytest.fixture
+def paper(monkeypatch, digits):
+    """The example, on 130 digits of 8x8 pixels somewhere on 28x28."""
+    examples = Path(__file__).parents[1] / "examples"
+    monkeypatch.syspath_prepend(str(examples))
+    import paper
+
+    splits = [
+        (datasets.translate(images[:130], 28, seed=0), labels[:130])
+        for images, labels in digits
+    ]
+    splits = [((255 * images).astype("uint8"), labels) for images, labels in splits]
+    monkeypatch.setattr(paper.paper_tasks, "load", lambda data_dir: splits)
+    return paper
+
+
+@pytest.fixture
+def parse(paper, monkeypatch, tmp_path):
+    """The options of a command line."""
+
+    def parse(*arguments):
+        monkeypatch.setattr(
+            sys, "argv", ["paper.py", "--output", str(tmp_path), *arguments]
+        )
+        return paper.parse_arguments()
+
+    return parse
+
+
+def test_a_stopped_run_goes_on_and_reports_once(paper, parse, monkeypatch, capsys):
+    options = parse("--row", "cnn", "--epochs", "3")
+    folder = options.output / "mnist-cnn-T7-s0"
+
+    class Stop(keras.callbacks.CSVLogger):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                self.on_train_end()  # closes the file
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(keras.callbacks, "CSVLogger", Stop)
+        paper.train(options)
+    assert not (folder / "result.json").exists()
+    paper.train(options)
+
+    result = json.loads((folder / "result.json").read_text())
+    assert result["settings"]["row"] == "cnn"
+    assert result["curves"]["epoch"] == [0, 1, 2]
+    # What is tested are the weights of the best epoch.
+    best = max(result["curves"]["val_accuracy"])
+    assert result["errors"]["validation"] == pytest.approx(1 - best)
+    model = paper.paper_models.make(paper.TASKS["mnist"], options)
+    model.load_weights(folder / "best.weights.h5")
+    images, labels = paper.paper_tasks.load(None)[2]
+    wrong = np.argmax(model.predict(images, verbose=0), axis=1) != labels
+    assert result["errors"]["test"] == pytest.approx(np.mean(wrong))
+
+    paper.paper_tasks.print_table(options.output)
+    ours = f"{100 * np.mean(wrong):.2f}"
+    row = ["mnist", "cnn", "7", "1.21", ours, "0.00", "1"]
+    assert row in [line.split() for line in capsys.readouterr().out.splitlines()]
+    with pytest.raises(SystemExit, match="finished run"):
+        paper.train(options)
+
+
+def test_a_deepened_model_begins_as_the_shallow_one(paper, parse, tmp_path):
+    def make(*arguments):
+        options = parse("--glimpses", "2", *arguments)
+        return paper.paper_models.make(paper.TASKS["mnist"], options)
+
+    shallow = make("--filters", "4", "6")
+    shallow.save(tmp_path / "shallow.keras")
+    deepen = ("--deepen", str(tmp_path / "shallow.keras"), "--filters")
+    deep = make(*deepen, "4", "4", "4", "6")
+    images = paper.paper_tasks.load(None)[2][0][:8]
+    np.testing.assert_allclose(
+        *(keras.ops.convert_to_numpy(model(images)) for model in (deep, shallow)),
+        atol=1e-6,
+    )
+    with pytest.raises(ValueError, match="filters"):
+        make(*deepen, "4", "4", "5")
