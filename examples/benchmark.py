@@ -8,7 +8,8 @@ timed in the same rounds: their ratio means the same on every machine. Training
 counts as three forward passes. Images are bytes, as in the data sets; the peer
 gets the same as floats, which it needs, made beforehand. `--peer` runs a checkout of
 github.com/kevinzakka/recurrent-visual-attention in turns with this package; it
-needs PyTorch. Each case runs in a process of its own.
+needs PyTorch, and takes a GPU where there is one. Each case runs in a process of
+its own.
 """
 
 import argparse
@@ -202,17 +203,18 @@ def peer_runs(checkout, images, labels, batch, patch_size, scales, num_glimpses)
     import torch
     from model import RecurrentAttention
 
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     factor = scales[1] // scales[0] if len(scales) > 1 else 1
     model = RecurrentAttention(
         patch_size, len(scales), factor, 1, EMBEDDING, EMBEDDING, 0.15, WIDTH, 10
-    )
+    ).to(device)
     optimizer = torch.optim.Adam(model.parameters())
-    images = torch.tensor(images).permute(0, 3, 1, 2).contiguous() / 255
-    labels = torch.tensor(labels)
+    images = torch.tensor(images, device=device).permute(0, 3, 1, 2).contiguous() / 255
+    labels = torch.tensor(labels, device=device)
 
     def rollout(x):
-        hidden = torch.zeros(len(x), WIDTH)
-        location = torch.rand(len(x), 2) * 2 - 1
+        hidden = torch.zeros(len(x), WIDTH, device=device)
+        location = torch.rand(len(x), 2, device=device) * 2 - 1
         baselines, log_probs = [], []
         for step in range(num_glimpses):
             last = step == num_glimpses - 1
@@ -234,11 +236,13 @@ def peer_runs(checkout, images, labels, batch, patch_size, scales, num_glimpses)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+        loss.item()  # waits for the device
 
     def predict():
         with torch.no_grad():
             for start in range(0, len(images), batch):
-                rollout(images[start : start + batch])
+                guess, *_ = rollout(images[start : start + batch])
+        guess.cpu()
 
     return fit, predict
 
