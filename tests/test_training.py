@@ -247,12 +247,14 @@ def test_several_steps_an_execution_are_the_default(make_model, batch):
 
     # Sixteen at once, or the most that divide what was asked for.
     assert run(32) == (32, [15, 31])
+    of_sixteen = model.train_function
     assert run(20) == (20, [9, 19])
     assert run(17) == (17, list(range(17)))
     assert run(12, 4) == (12, [3, 7, 11, 3])
     # Twenty images are five batches: no execution is full.
     model.fit(images[:20], labels[:20], 4, callbacks=[count], verbose=0)
     assert int(model.optimizer.iterations) == 32 + 20 + 17 + 12 + 5
+    assert model.train_function is of_sixteen  # not compiled again
     assert (
         model.predict(pipeline.map(lambda x, y: x), steps=3, verbose=0).shape[0] == 12
     )

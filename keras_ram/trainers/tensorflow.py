@@ -1,5 +1,6 @@
 """The gradient step on TensorFlow."""
 
+import collections
 import math
 
 import keras
@@ -59,6 +60,8 @@ class TensorFlowTrainer(BaseTrainer):
         if self.chooses_steps:
             steps_per_execution = STEPS_PER_EXECUTION if alone else 1
         self.most_steps = steps_per_execution
+        # Past Keras's tracking, which would put the functions into a SavedModel.
+        vars(self)["compiled_for"] = collections.defaultdict(dict)
         super().compile(
             *args,
             run_eagerly=run_eagerly,
@@ -114,8 +117,12 @@ class TensorFlowTrainer(BaseTrainer):
         choice = range(1, self.most_steps + 1)
         steps = max(n for n in choice if total % n == 0)
         if steps != self.steps_per_execution:
+            # Compiled functions are kept: the next `fit` may have its own steps again.
+            names = ("train_function", "test_function", "predict_function")
+            for name in names:
+                self.compiled_for[self.steps_per_execution][name] = getattr(self, name)
+                setattr(self, name, self.compiled_for[steps].get(name))
             self.steps_per_execution = steps
-            self.train_function = self.test_function = self.predict_function = None
 
     def train_step(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
