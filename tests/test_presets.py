@@ -85,6 +85,18 @@ def test_keras_alone_loads_them(name):
     assert keras_ram.RAM.presets[name]
 
 
+def test_a_file_of_ones_own_needs_none_of_what_it_was_compiled_with(
+    make_model, tmp_path
+):
+    def mine(y_true, y_pred):
+        return keras.ops.mean(y_pred)
+
+    model = make_model()
+    model.compile(metrics=[mine])
+    model.save(tmp_path / "mine.keras")
+    assert not keras_ram.RAM.from_preset(tmp_path / "mine.keras").compiled
+
+
 def test_unknown_and_damaged(tmp_path):
     with pytest.raises(ValueError, match=f"Did you mean '{PRESETS[0]}'"):
         keras_ram.RAM.from_preset(PRESETS[0].replace("_", "-"))

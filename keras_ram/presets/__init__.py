@@ -14,7 +14,7 @@ PRESETS = {
 
 
 def load(preset):
-    """Loads a preset by name, or a `.keras` file by path.
+    """Loads a preset by name, or a `.keras` file by path, not compiled.
 
     Raises:
         ValueError: If there is no such preset or file, or if it is damaged.
@@ -28,7 +28,7 @@ def load(preset):
             f"{', '.join(PRESETS) or 'none'}."
         )
     try:
-        return keras.saving.load_model(path)
+        return keras.saving.load_model(path, compile=False)
     except Exception as error:
         raise ValueError(
             f"{path} could not be loaded. Is the file damaged, or not a `.keras` "
