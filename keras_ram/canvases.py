@@ -151,6 +151,12 @@ class Canvases(keras.utils.PyDataset):
     ):
         super().__init__(**kwargs)
         _check_canvases(images, canvas_size, pieces, PIECE_SIZE)
+        check_integer("seed", seed, least=0)
+        if len(labels) != len(images):
+            raise ValueError(
+                "There must be one label for each image. Received: "
+                f"{len(images)} images and {len(labels)} labels"
+            )
         self.images = images
         self.labels = labels
         self.canvas_size = canvas_size

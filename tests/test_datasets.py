@@ -110,6 +110,11 @@ def test_bad_clutter(options, message):
             datasets.Canvases(np.zeros((2, 8, 8, 1)), np.zeros(2), **options)
 
 
+def test_canvases_without_labels_of_their_own():
+    with pytest.raises(ValueError, match="3 images and 2 labels"):
+        datasets.Canvases(np.zeros((3, 8, 8, 1)), np.zeros(2), 20)
+
+
 def test_mnist_is_the_real_one(mnist):
     (x, y), (x_val, y_val), (x_test, y_test) = mnist
     for images, labels, count in ((x, y, 50000), (x_val, y_val, 10000)):
@@ -157,4 +162,6 @@ def test_damaged_mnist_leaves_nothing_behind(tmp_path, monkeypatch):
         (folder / name).write_bytes(gzip.compress(b"too short"))
     with pytest.raises(ValueError, match="Is a file damaged"):
         load_mnist(folder)
-    assert not list((tmp_path / "home").rglob("*.tfrecord*"))
+    left = [path for path in (tmp_path / "home").rglob("*") if path.is_file()]
+    assert not left
+    assert not list((tmp_path / "home").rglob("tmp*"))
