@@ -122,6 +122,7 @@ class BaseTrainer(keras.Model):
         callbacks=None,
         validation_split=0.0,
         validation_data=None,
+        *args,
         **kwargs,
     ):
         check_images(x)
@@ -143,6 +144,7 @@ class BaseTrainer(keras.Model):
             callbacks,
             validation_split,
             validation_data,
+            *args,
             **kwargs,
         )
 
