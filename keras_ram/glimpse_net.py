@@ -60,6 +60,8 @@ class GlimpseNet(keras.layers.Layer):
         check_integer("where_units", where_units)
         for size in filters:
             check_integer("filters", size)
+        # Channels are last, whatever the user's configuration of Keras says.
+        pictures = {**options, "data_format": "channels_last"}
         self.units = units
         self.what_units = what_units
         self.where_units = where_units
@@ -72,13 +74,13 @@ class GlimpseNet(keras.layers.Layer):
                 strides=1 if layer else 2,
                 padding="same" if 0 < layer < len(filters) - 1 else "valid",
                 activation="relu",
-                **options,
+                **pictures,
             )
             for layer, number in enumerate(filters)
         ]
-        self.flatten = keras.layers.Flatten(**options)
-        self.what = keras.layers.Dense(what_units, activation="relu", **options)
-        self.where = keras.layers.Dense(where_units, activation="relu", **options)
+        self.flatten = keras.layers.Flatten(**pictures)
+        self.what = keras.layers.Dense(self.what_units, activation="relu", **options)
+        self.where = keras.layers.Dense(self.where_units, activation="relu", **options)
         # One layer on both is the sum of a linear layer on each.
         self.merge = keras.layers.Dense(units, activation="relu", **options)
 

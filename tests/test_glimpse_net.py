@@ -93,3 +93,20 @@ def test_bad_shape():
 def test_patches_too_small_for_the_convolutions():
     with pytest.raises(ValueError, match="output size would be zero or negative"):
         GlimpseNet(filters=(4, 4))(np.zeros((2, 1, 5, 5, 1)), np.zeros((2, 2)))
+
+
+def test_channels_are_last_whatever_keras_is_told(rng):
+    patches = rng.uniform(size=(4, 2, 8, 8, 3)).astype("float32")
+    locations = np.zeros((4, 2), "float32")
+    net = GlimpseNet(units=5, filters=(8, 7))
+    expected = ops.convert_to_numpy(net(patches, locations))
+    usual = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_first")
+    try:
+        other = GlimpseNet(units=5, filters=(8, 7))
+        other.build(patches.shape, locations.shape)
+        other.set_weights(net.get_weights())
+        glimpse = ops.convert_to_numpy(other(patches, locations))
+    finally:
+        keras.config.set_image_data_format(usual)
+    np.testing.assert_allclose(glimpse, expected, atol=1e-6)
