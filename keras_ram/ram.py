@@ -239,6 +239,28 @@ class RAM(Trainer):
     def compute_output_shape(self, input_shape):
         return (input_shape[0], self.num_classes)
 
+    def compute_output_spec(self, images, training=False, return_rollout=False):
+        if return_rollout:
+            return keras.Operation.compute_output_spec(
+                self, images, training=training, return_rollout=True
+            )
+        shape = self.compute_output_shape(images.shape)
+        return keras.KerasTensor(shape, dtype="float32")
+
+    def frozen(self):
+        """Names of the parts that do not learn. The core's config has its own word."""
+        parts = ("glimpse_net", "location_sampler", "classifier", "baseline")
+        return [part for part in parts if not getattr(self, part).trainable]
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        frozen = config.pop("frozen", ())  # older files do not have it
+        model = super().from_config(config)
+        for part in frozen:
+            getattr(model, part).trainable = False
+        return model
+
     def get_config(self):
         sensor, net = self.glimpse_sensor, self.glimpse_net
         sampler = self.location_sampler
@@ -257,5 +279,6 @@ class RAM(Trainer):
             "initial_location": sampler.initial_location,
             "location_step": sampler.step,
             "seed": sampler.seed,
+            "frozen": self.frozen(),
         }
         return {**super().get_config(), **config}

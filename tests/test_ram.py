@@ -149,16 +149,64 @@ def test_bytes_are_scaled_by_the_model(make_model, rng):
     )
 
 
-def test_same_seed_same_weights(make_model, batch):
-    weights = []
-    for _ in range(2):
-        keras.utils.set_random_seed(4)
-        model = make_model(seed=4)
-        model.compile(jit_compile=JIT)
-        model.fit(*batch, epochs=2, verbose=0)
-        weights.append(model.get_weights())
-    for first, second in zip(*weights, strict=True):
-        np.testing.assert_array_equal(first, second)
+def test_the_seed_decides_what_is_drawn(make_model, batch):
+    first = make_model().get_weights()
+
+    def train(seed):
+        model = make_model(seed=seed)  # takes other initial weights each time
+        model.set_weights(first)
+        model.compile(**FEW_STEPS)
+        model.fit(*batch, shuffle=False, verbose=0)
+        return np.concatenate([np.ravel(weight) for weight in model.get_weights()])
+
+    trained = train(4)
+    np.testing.assert_array_equal(train(4), trained)
+    assert np.max(np.abs(train(5) - trained)) > 1e-4
+
+
+def test_booleans_are_zeros_and_ones(make_model, rng):
+    images = rng.uniform(size=(5, 20, 20, 1)) > 0.5
+    model = make_model()
+    expected = model(images.astype("float32"))
+    np.testing.assert_allclose(
+        *(ops.convert_to_numpy(logits) for logits in (model(images), expected)),
+        atol=1e-6,
+    )
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_symbolic_images(policy, make_model, batch):
+    model = make_model(dtype=policy)
+    images = keras.Input((None, None, 1))
+    symbols = model.rollout(images)
+    outputs = keras.Model(images, symbols)(batch[0])
+    for name, symbol in symbols.items():
+        assert symbol.dtype == "float32"
+        assert symbol.shape == (None, *outputs[name].shape[1:])
+    np.testing.assert_array_equal(
+        numpy(outputs)["logits"], numpy(model.rollout(batch[0]))["logits"]
+    )
+    logits = model(images)
+    assert (logits.dtype, logits.shape) == ("float32", (None, 10))
+
+
+def test_frozen_parts_stay_frozen(make_model, batch, tmp_path):
+    model = make_model(core="lstm")
+    model.glimpse_net.trainable = model.core.trainable = False
+    model.compile(**FEW_STEPS)
+    model.fit(*batch, verbose=0)
+    model.save(tmp_path / "m.keras")
+    restored = keras.saving.load_model(tmp_path / "m.keras")
+    before = [weight.trainable for weight in model.weights]
+    assert any(before) and not all(before)
+    assert [weight.trainable for weight in restored.weights] == before
+    # The optimizer goes on from what it had.
+    for one, other in zip(
+        model.optimizer.variables, restored.optimizer.variables, strict=True
+    ):
+        np.testing.assert_array_equal(
+            ops.convert_to_numpy(one), ops.convert_to_numpy(other)
+        )
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
