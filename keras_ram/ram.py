@@ -141,7 +141,7 @@ class RAM(Trainer):
 
     def call(self, images, training=False, return_rollout=False):
         dtype = keras.backend.standardize_dtype(images.dtype)
-        unit = 1 if keras.backend.is_float_dtype(dtype) else 255
+        unit = 255 if keras.backend.is_int_dtype(dtype) else 1
         batch_size = ops.shape(images)[0]
         location = self.location_sampler.first(batch_size, training)  # (B, 2)
         states = keras.layers.RNN(self.core).get_initial_state(batch_size)
