@@ -37,7 +37,7 @@ def make_core(core, units, policy):
 
 
 def reset_dropout_masks(core):
-    """A mask holds for one rollout. `keras.layers.RNN` does the same."""
+    """A mask holds for one rollout, as in `keras.layers.RNN`."""
     for cell in (core, *getattr(core, "cells", ())):
         if hasattr(cell, "reset_dropout_mask"):
             cell.reset_dropout_mask()

@@ -145,7 +145,6 @@ class RAM(Trainer):
         batch_size = ops.shape(images)[0]
         location = self.location_sampler.first(batch_size, training)  # (B, 2)
         states = keras.layers.RNN(self.core).get_initial_state(batch_size)
-        reset_dropout_masks(self.core)
         locations, means, log_probs, hidden_states = [], [], [], []
         for step in range(self.num_glimpses):
             patches = self.glimpse_sensor(images, location) / unit  # (B, k, w, w, C)
@@ -160,6 +159,7 @@ class RAM(Trainer):
                 look = self.location_sampler(hidden_state, training=training)
                 location = look["location"]
                 means.append(look["mean"])
+        reset_dropout_masks(self.core)
                 log_probs.append(look["log_prob"])
         if not return_rollout:
             return self.classifier(hidden_state)  # (B, K)

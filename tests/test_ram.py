@@ -104,6 +104,16 @@ def test_cores_train_and_are_restored(core, weights, make_model, batch, tmp_path
 
 def test_a_minimal_cell_is_enough(make_model, batch):
     class MinimalCell(keras.layers.Layer):
+def test_masks_of_a_dropout_core_go_with_the_rollout(make_model, batch):
+    model = make_model(core=keras.layers.GRUCell(8, dropout=0.5))
+    model.compile(**FEW_STEPS)
+    model.fit(*batch, verbose=0)
+    # By itself, on a batch of another size.
+    inputs, state = np.zeros((3, model.glimpse_net.units)), np.zeros((3, 8))
+    hidden_state, _ = model.core(inputs, [state], training=True)
+    assert tuple(hidden_state.shape) == (3, 8)
+
+
         state_size = 6
 
         def build(self, input_shape):
