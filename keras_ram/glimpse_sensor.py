@@ -116,7 +116,8 @@ class GlimpseSensor(keras.layers.Layer):
         """
         _, height, width, _ = images_shape
         side = math.ceil(scale * self.patch_size)
-        known = height is not None and width is not None
+        # JAX has symbols for unknown sizes, which do not compare.
+        known = isinstance(height, int) and isinstance(width, int)
         return known and 2 * (side + 1) * (side + BLOCK) >= height * width
 
     def _look(self, centres, size, scale, block, whole):

@@ -227,7 +227,8 @@ class RAM(Trainer):
         """Keras's own export, with the outputs of `keras_ram.export`.
 
         The artifact takes `images`, float32, of any batch size, height and
-        width, and gives `logits`, `probabilities` and `locations`.
+        width, and gives `logits`, `probabilities` and `locations`: on
+        TensorFlow in every format, on JAX in `"tf_saved_model"`.
 
         Args:
             filepath, format, **kwargs: As in Keras.

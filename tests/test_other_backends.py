@@ -26,6 +26,22 @@ def test_artifacts_are_written_by_tensorflow(make_model, rng, tmp_path):
         export_onnx(model, tmp_path / "m")
 
 
+@pytest.mark.skipif(BACKEND != "jax", reason="PyTorch's exporter fixes the sizes")
+@pytest.mark.filterwarnings("ignore:The `native_serialization`:DeprecationWarning")
+def test_keras_saved_model(make_model, rng, tmp_path):
+    import tensorflow as tf
+
+    model = make_model(scales=(1, 2.5))
+    model.export(tmp_path / "m", verbose=False)
+    images = rng.uniform(size=(3, 20, 31, 1)).astype("float32")
+    loaded = tf.saved_model.load(str(tmp_path / "m"))
+    outputs = loaded.serve(images)
+    assert sorted(outputs) == ["locations", "logits", "probabilities"]
+    np.testing.assert_allclose(
+        outputs["logits"], model.predict(images, verbose=0), atol=1e-5
+    )
+
+
 def test_without_tensorflow(make_model, tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"pip install 'keras_ram\[export\]'"):
