@@ -24,8 +24,7 @@ def make_core(core, units, policy):
     if isinstance(core, dict):
         core = keras.saving.deserialize_keras_object(core)
     if isinstance(core, str) and core in CORES:
-        check_integer("core_units", units)
-        return CORES[core](units, dtype=policy)
+        return CORES[core](check_integer("core_units", units), dtype=policy)
     is_cell = isinstance(core, keras.layers.Layer) and hasattr(core, "state_size")
     if is_cell and not isinstance(core, keras.layers.RNN):
         return core

@@ -54,35 +54,30 @@ class GlimpseNet(keras.layers.Layer):
         self, units=256, what_units=128, where_units=128, filters=None, **kwargs
     ):
         super().__init__(**kwargs)
-        filters = () if filters is None else tuple(filters)
-        check_integer("units", units)
-        check_integer("what_units", what_units)
-        check_integer("where_units", where_units)
-        for size in filters:
-            check_integer("filters", size)
+        filters = () if filters is None else filters
+        self.units = check_integer("units", units)
+        self.what_units = check_integer("what_units", what_units)
+        self.where_units = check_integer("where_units", where_units)
+        self.filters = tuple(check_integer("filters", size) for size in filters)
+        options = {"dtype": self.dtype_policy}
         # Channels are last, whatever the user's configuration of Keras says.
         pictures = {**options, "data_format": "channels_last"}
-        self.units = units
-        self.what_units = what_units
-        self.where_units = where_units
-        self.filters = filters
-        options = {"dtype": self.dtype_policy}
         self.convolutions = [
             keras.layers.Conv2D(
                 number,
                 kernel_size=3 if layer else 4,
                 strides=1 if layer else 2,
-                padding="same" if 0 < layer < len(filters) - 1 else "valid",
+                padding="same" if 0 < layer < len(self.filters) - 1 else "valid",
                 activation="relu",
                 **pictures,
             )
-            for layer, number in enumerate(filters)
+            for layer, number in enumerate(self.filters)
         ]
         self.flatten = keras.layers.Flatten(**pictures)
         self.what = keras.layers.Dense(self.what_units, activation="relu", **options)
         self.where = keras.layers.Dense(self.where_units, activation="relu", **options)
         # One layer on both is the sum of a linear layer on each.
-        self.merge = keras.layers.Dense(units, activation="relu", **options)
+        self.merge = keras.layers.Dense(self.units, activation="relu", **options)
 
     def build(self, patches_shape, locations_shape):
         if len(patches_shape) != 5 or None in patches_shape[1:]:

@@ -66,16 +66,13 @@ class GlimpseSensor(keras.layers.Layer):
         # Locations must keep float32 under a half precision policy, so this
         # layer casts its inputs itself.
         super().__init__(autocast=False, **kwargs)
-        check_integer("patch_size", patch_size)
         scales = (scales,) if isinstance(scales, numbers.Real) else tuple(scales)
         if not scales:
             raise ValueError(
                 f"`scales` must have at least one number. Received: scales={scales}"
             )
-        for scale in scales:
-            check_positive("scales", scale)
-        self.patch_size = patch_size
-        self.scales = scales
+        self.patch_size = check_integer("patch_size", patch_size)
+        self.scales = tuple(check_positive("scales", scale) for scale in scales)
 
     def build(self, images_shape, locations_shape):
         if len(images_shape) != 4:

@@ -80,12 +80,12 @@ class LocationSampler(keras.layers.Layer):
     ):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
-        check_positive("stddev", stddev)
+        stddev = check_positive("stddev", stddev)
         if hidden_units is not None:
-            check_integer("hidden_units", hidden_units)
+            hidden_units = check_integer("hidden_units", hidden_units)
         check_choice("initial_location", initial_location, ("random", "center"))
         if step is not None:
-            check_positive("step", step)
+            step = check_positive("step", step)
             check_share("step", step)
         self.stddev = stddev
         self.hidden_units = hidden_units
@@ -136,7 +136,6 @@ class LocationSampler(keras.layers.Layer):
         return ops.clip(sample, -1, 1)
 
     def save_own_variables(self, store):
-        super().save_own_variables(store)
         store["seed_state"] = self.seed_generator.state
 
     def load_own_variables(self, store):

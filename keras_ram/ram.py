@@ -44,7 +44,8 @@ class RAM(Trainer):
             a training image is taken. At inference it is the centre.
         location_step: `None`, or a float in (0, 1] to whose multiples locations
             are rounded. See `LocationSampler`.
-        seed: Int, for all that the model draws.
+        seed: Int, for the locations and labels that the model draws. Initial
+            weights follow `keras.utils.set_random_seed`.
         **kwargs: `name`, `dtype`.
 
     Call arguments:
@@ -95,11 +96,9 @@ class RAM(Trainer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        check_integer("num_classes", num_classes, least=2)
-        check_integer("num_glimpses", num_glimpses)
+        self.num_classes = check_integer("num_classes", num_classes, least=2)
+        self.num_glimpses = check_integer("num_glimpses", num_glimpses)
         check_positive("location_stddev", location_stddev)
-        self.num_classes = num_classes
-        self.num_glimpses = num_glimpses
         policy = self.dtype_policy
         self.glimpse_sensor = GlimpseSensor(patch_size, scales, dtype=policy)
         self.glimpse_net = GlimpseNet(
@@ -111,7 +110,7 @@ class RAM(Trainer):
         )
         # Probabilities and rewards need float32 under half precision as well.
         self.classifier = keras.layers.Dense(
-            num_classes, dtype="float32", name="classifier"
+            self.num_classes, dtype="float32", name="classifier"
         )
         self.baseline = keras.layers.Dense(1, dtype="float32", name="baseline")
         self.input_spec = keras.layers.InputSpec(ndim=4)
@@ -159,8 +158,8 @@ class RAM(Trainer):
                 look = self.location_sampler(hidden_state, training=training)
                 location = look["location"]
                 means.append(look["mean"])
-        reset_dropout_masks(self.core)
                 log_probs.append(look["log_prob"])
+        reset_dropout_masks(self.core)
         if not return_rollout:
             return self.classifier(hidden_state)  # (B, K)
         hidden_states = ops.stack(hidden_states, axis=1)  # (B, T, h)

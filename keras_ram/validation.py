@@ -10,17 +10,27 @@ import numpy as np
 
 
 def check_integer(name, value, least=1):
-    """Raises `ValueError` unless `value` is an integer of at least `least`."""
+    """Raises `ValueError` unless `value` is an integer of at least `least`.
+
+    Returns:
+        The value as an int of Python, which every file format can hold.
+    """
     if not isinstance(value, numbers.Integral) or value < least:
         raise ValueError(
             f"`{name}` must be an integer of at least {least}. Received: {name}={value}"
         )
+    return int(value)
 
 
 def check_positive(name, value):
-    """Raises `ValueError` unless `value` is a positive, finite number."""
+    """Raises `ValueError` unless `value` is a positive, finite number.
+
+    Returns:
+        The value as a number of Python, which every file format can hold.
+    """
     if not isinstance(value, numbers.Real) or not 0 < value < math.inf:
         raise ValueError(f"`{name}` must be positive. Received: {name}={value}")
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def check_share(name, value):

@@ -1,5 +1,7 @@
 """What the model computes, takes, and refuses."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -102,8 +104,6 @@ def test_cores_train_and_are_restored(core, weights, make_model, batch, tmp_path
     )
 
 
-def test_a_minimal_cell_is_enough(make_model, batch):
-    class MinimalCell(keras.layers.Layer):
 def test_masks_of_a_dropout_core_go_with_the_rollout(make_model, batch):
     model = make_model(core=keras.layers.GRUCell(8, dropout=0.5))
     model.compile(**FEW_STEPS)
@@ -114,6 +114,8 @@ def test_masks_of_a_dropout_core_go_with_the_rollout(make_model, batch):
     assert tuple(hidden_state.shape) == (3, 8)
 
 
+def test_a_minimal_cell_is_enough(make_model, batch):
+    class MinimalCell(keras.layers.Layer):
         state_size = 6
 
         def build(self, input_shape):
@@ -261,6 +263,19 @@ def test_config_round_trip(make_model):
     restored.build((None, 8, 8, 1))
     assert restored.get_config() == config
     assert [w.shape for w in restored.weights] == [w.shape for w in model.weights]
+
+
+def test_numbers_of_numpy_become_those_of_python(make_model):
+    model = make_model(
+        num_classes=np.int64(3),
+        patch_size=np.int32(8),
+        scales=np.array([1, 2.5]),
+        filters=np.array([4, 5]),
+        location_stddev=np.float64(0.2),
+    )
+    config = json.loads(json.dumps(model.get_config()))
+    assert config["num_classes"] == 3
+    assert config["scales"] == [1, 2.5]
 
 
 NAN = np.full((2, 8, 8, 1), np.nan, "float32")
