@@ -12,6 +12,9 @@ from keras_ram.serving import Server
 from keras_ram.trainers import Trainer
 from keras_ram.validation import check_integer, check_positive
 
+# That can be frozen. The config of the core has its own word for it.
+PARTS = ("glimpse_net", "location_sampler", "classifier", "baseline")
+
 
 @keras.saving.register_keras_serializable("keras_ram")
 class RAM(Trainer):
@@ -247,11 +250,6 @@ class RAM(Trainer):
         shape = self.compute_output_shape(images.shape)
         return keras.KerasTensor(shape, dtype="float32")
 
-    def frozen(self):
-        """Names of the parts that do not learn. The core's config has its own word."""
-        parts = ("glimpse_net", "location_sampler", "classifier", "baseline")
-        return [part for part in parts if not getattr(self, part).trainable]
-
     @classmethod
     def from_config(cls, config):
         config = dict(config)
@@ -279,6 +277,6 @@ class RAM(Trainer):
             "initial_location": sampler.initial_location,
             "location_step": sampler.step,
             "seed": sampler.seed,
-            "frozen": self.frozen(),
+            "frozen": [part for part in PARTS if not getattr(self, part).trainable],
         }
         return {**super().get_config(), **config}
