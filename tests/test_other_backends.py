@@ -26,7 +26,7 @@ def test_artifacts_are_written_by_tensorflow(make_model, rng, tmp_path):
         export_onnx(model, tmp_path / "m")
 
 
-@pytest.mark.skipif(BACKEND != "jax", reason="PyTorch's exporter fixes the sizes")
+@pytest.mark.skipif(BACKEND != "jax", reason="PyTorch's exporter refuses free sizes")
 @pytest.mark.filterwarnings("ignore:The `native_serialization`:DeprecationWarning")
 def test_keras_saved_model(make_model, rng, tmp_path):
     import tensorflow as tf

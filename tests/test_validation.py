@@ -1,0 +1,138 @@
+"""What the model refuses, and that nothing is lost by it."""
+
+import keras
+import numpy as np
+import pytest
+from backends import FEW_STEPS, JIT
+
+from keras_ram import RAM
+
+NAN = np.full((2, 8, 8, 1), np.nan, "float32")
+IMAGES = np.zeros((2, 8, 8, 1), "float32")
+LABELS = np.array([0, 9])
+# What is done wrong, the error, and what its text must say.
+BAD_ARGUMENTS = [
+    ({"num_classes": 1}, "`num_classes` must be an integer of at least 2"),
+    ({"num_glimpses": 0}, "`num_glimpses` must be an integer of at least 1"),
+    ({"patch_size": 0}, "`patch_size` must be .* Received: patch_size=0"),
+    ({"scales": ()}, "`scales` must have at least one number"),
+    ({"scales": (1, -1)}, "`scales` must be positive. Received: scales=-1"),
+    (
+        {"location_stddev": -1.0},
+        "`location_stddev` must be positive. Received: location_stddev=-1.0",
+    ),
+    ({"location_stddev": 0}, "`location_stddev` must be positive"),
+    ({"initial_location": "left"}, "`initial_location` must be one of 'random'"),
+    ({"core": "transformer"}, "`core` must be one of 'rnn', 'lstm', 'gru'"),
+    ({"core": keras.layers.Dense(3)}, "or a Keras RNN cell, .* Received: core=<Dense"),
+    ({"core": keras.layers.LSTM(3)}, "or a Keras RNN cell"),
+    ({"core_units": 0}, "`core_units` must be an integer of at least 1"),
+    ({"filters": (0,)}, "`filters` must be an integer of at least 1"),
+]
+BAD_OPTIONS = [
+    ({"learning": "supervised"}, "`learning` must be one of 'hybrid', 'joint'"),
+    ({"reward": "loss"}, "`reward` must be one of 'accuracy', 'probability'"),
+    ({"baseline": "median"}, "`baseline` must be one of 'learned', 'mean'"),
+    ({"episodes": 0}, "`episodes` must be an integer of at least 1"),
+    ({"baseline": "leave_one_out"}, "`episodes` must be at least 2"),
+    ({"discount": 1.5}, r"`discount` must be in \[0, 1\]"),
+    ({"learning": "reinforce", "discount": 0.5}, "`discount` must be 1"),
+    ({"learning": "reinforce", "reward": "probability"}, "does not depend on it"),
+    ({"loss": keras.losses.CategoricalCrossentropy()}, "from_logits=True"),
+    ({"loss": keras.losses.categorical_crossentropy}, "from_logits=True"),
+    ({"loss": "CategoricalCrossentropy"}, "or one of sparse_categorical_crossentropy"),
+    ({"loss": None}, "`loss` must be a loss on logits"),
+]
+BAD_DATA = [
+    (IMAGES[..., 0], LABELS, r"Add a channel axis .*images\[..., None\]"),
+    (IMAGES[0], LABELS, "Images must have shape"),
+    (np.zeros((2, 8, 8, 3)), LABELS, "expected axis -1 of input shape to have value 1"),
+    (IMAGES[:0], LABELS[:0], "There are no images to look at"),
+    (np.zeros((2, 0, 8, 1)), LABELS, "There are no images to look at"),
+    (NAN, LABELS, "Received NaN or infinity in 2 of 2 images"),
+    (IMAGES + np.inf, LABELS, "Received NaN or infinity in 2 of 2 images"),
+    (IMAGES, np.array([0, 10]), r"Labels must be in \[0, 9\].*from 0 to 10"),
+    (IMAGES, np.array([-1, 3]), r"Labels must be in \[0, 9\]"),
+    (IMAGES, np.zeros((2, 3)), "Labels must have shape"),
+]
+
+
+@pytest.mark.parametrize("arguments,text", BAD_ARGUMENTS)
+def test_bad_arguments(arguments, text):
+    with pytest.raises(ValueError, match=text):
+        RAM(**{"num_classes": 10, **arguments})
+
+
+@pytest.mark.parametrize("options,text", BAD_OPTIONS)
+def test_bad_options(options, text, make_model):
+    with pytest.raises(ValueError, match=text):
+        make_model().compile(**options)
+
+
+@pytest.mark.parametrize("images,labels,text", BAD_DATA)
+@pytest.mark.parametrize("method", ["fit", "evaluate", "validation_data"])
+def test_bad_data(images, labels, text, method, make_model):
+    model = make_model()
+    model.compile(**FEW_STEPS)
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=text):
+        if method == "validation_data":
+            good = (IMAGES, LABELS)
+            model.fit(*good, validation_data=(images, labels), verbose=0)
+        else:
+            getattr(model, method)(images, labels, verbose=0)
+    if method == "fit":
+        for weight, value in zip(model.get_weights(), before, strict=True):
+            np.testing.assert_array_equal(weight, value)
+
+
+@pytest.mark.parametrize("images", [IMAGES[..., 0], IMAGES[:0], NAN])
+def test_bad_images_in_predict(images, make_model):
+    with pytest.raises(ValueError, match=r"[Ii]mages"):
+        make_model().predict(images, verbose=0)
+
+
+def test_labels_are_needed(make_model):
+    model = make_model()
+    model.compile(jit_compile=JIT)
+    with pytest.raises(ValueError, match="RAM learns from labels"):
+        model.fit(IMAGES, verbose=0)
+
+
+def test_unknown_number_of_channels():
+    with pytest.raises(ValueError, match="number of channels must be known"):
+        RAM(10).build((None, 28, 28, None))
+
+
+def test_nan_in_a_pipeline_stops_training_before_anything_is_saved(
+    make_model, tmp_path
+):
+    import tensorflow as tf
+
+    model = make_model()
+    model.compile()
+    pipeline = tf.data.Dataset.from_tensors((NAN, LABELS))
+    checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "m.keras", save_freq=1)
+    with pytest.raises(RuntimeError, match="NaN or Inf loss encountered"):
+        model.fit(pipeline, shuffle=False, verbose=0, callbacks=checkpoint)
+    assert not (tmp_path / "m.keras").exists()
+
+
+def test_missing_and_damaged_files(make_model, tmp_path):
+    with pytest.raises(ValueError, match="accessible `.keras` zip file"):
+        keras.saving.load_model(tmp_path / "nothing.keras")
+    model = make_model()
+    model.save(tmp_path / "m.keras")
+    content = (tmp_path / "m.keras").read_bytes()
+    (tmp_path / "m.keras").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match="accessible `.keras` zip file"):
+        keras.saving.load_model(tmp_path / "m.keras")
+
+
+def test_unknown_names_are_refused(make_model):
+    with pytest.raises(ValueError, match="glimpses"):
+        RAM(10, glimpses=6)
+    with pytest.raises(TypeError, match="learning_rule"):
+        make_model().compile(learning_rule="hybrid")
+    with pytest.raises(ValueError, match="momentum_adam"):
+        make_model().compile("momentum_adam")
