@@ -210,63 +210,6 @@ def test_ways_to_run_a_step_agree(options, make_model, batch):
     assert_same(update(model, *batch, options), eager, 1e-5)
 
 
-@pytest.mark.skipif(BACKEND == "torch", reason="Keras does not compile there")
-def test_xla_is_the_default(make_model):
-    model = make_model(num_glimpses=1)
-    model.compile()
-    assert model.jit_compile is True
-    model.compile(run_eagerly=True)
-    assert model.jit_compile is False
-
-
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow's default")
-def test_several_steps_an_execution_are_the_default(make_model, batch):
-    images, labels = batch
-    seen = []
-    count = keras.callbacks.LambdaCallback(
-        on_train_batch_end=lambda step, logs: seen.append(step),
-        on_test_batch_end=lambda step, logs: seen.append(step),
-    )
-    pipeline = tf.data.Dataset.from_tensor_slices((images, labels)).batch(4).repeat()
-    model = make_model(num_glimpses=1)
-    model.compile(keras.optimizers.SGD(0.1), jit_compile=JIT)
-
-    def run(steps_per_epoch, validation_steps=None):
-        seen.clear()
-        before = int(model.optimizer.iterations)
-        model.fit(
-            pipeline,
-            steps_per_epoch=steps_per_epoch,
-            validation_data=pipeline if validation_steps else None,
-            validation_steps=validation_steps,
-            callbacks=[count],
-            shuffle=False,
-            verbose=0,
-        )
-        return int(model.optimizer.iterations) - before, list(seen)
-
-    # Sixteen at once, or the most that divide what was asked for.
-    assert run(32) == (32, [15, 31])
-    of_sixteen = model.train_function
-    assert run(20) == (20, [9, 19])
-    assert run(17) == (17, list(range(17)))
-    assert run(12, 4) == (12, [3, 7, 11, 3])
-    # Twenty images are five batches: no execution is full.
-    model.fit(images[:20], labels[:20], 4, callbacks=[count], verbose=0)
-    assert int(model.optimizer.iterations) == 32 + 20 + 17 + 12 + 5
-    assert model.train_function is of_sixteen  # not compiled again
-    assert (
-        model.predict(pipeline.map(lambda x, y: x), steps=3, verbose=0).shape[0] == 12
-    )
-    assert model.steps_per_execution == 3
-    assert model.predict(images, 8, 0, 2).shape[0] == 16  # by place, as in Keras
-    assert model.get_compile_config().get("steps_per_execution") is None
-    model.compile(steps_per_execution=2)
-    assert model.get_compile_config()["steps_per_execution"] == 2
-    model.compile(run_eagerly=True)
-    assert model.steps_per_execution == 1
-
-
 def test_sampled_rollouts_run_eagerly(make_model, batch):
     model = make_model()
     eager = update(model, *batch, {"run_eagerly": True})
