@@ -15,10 +15,10 @@ STEPS_PER_EXECUTION = 16
 
 
 def views(images, batch_size):
-    """An array in batches that are not copied.
+    """An array in batches, without a copy of the whole.
 
     Keras copies the whole array into a tensor, and each batch out of it. Of large
-    images that takes longer than to look at them. Nor is it a `PyDataset`: on Python
+    images that takes longer than to look at them. Nor is this a `PyDataset`: on Python
     3.11 TensorFlow answers to the first of these with an allocator that gives memory
     back at once (M_TRIM_THRESHOLD), and the whole process is slower from then on.
     """
