@@ -207,6 +207,11 @@ def test_metadata_tells_how_to_use_the_file(onnx_file, model):
     assert interval in metadata["keras_ram.input"]
 
 
+def test_a_folder_is_not_replaced_by_a_file(model, tmp_path):
+    with pytest.raises(IsADirectoryError, match="`path` must be a file"):
+        export_onnx(model, tmp_path, overwrite=True)
+
+
 @pytest.mark.parametrize("export", [export_onnx, export_saved_model])
 def test_overwrite_replaces(export, model, tmp_path):
     export(model, tmp_path / "m")

@@ -77,7 +77,7 @@ def test_same_logits_on_every_backend(name, mnist):
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_keras_alone_loads_them(name):
+def test_files_need_no_custom_objects(name):
     model = keras.saving.load_model(FOLDER / f"{name}.keras", safe_mode=True)
     assert not model.compiled
     assert model.dtype_policy.name == "float32"
@@ -103,6 +103,9 @@ def test_unknown_and_damaged(tmp_path):
     (tmp_path / "m.keras").write_bytes(b"PK" + bytes(100))
     with pytest.raises(ValueError, match="Is the file damaged"):
         keras_ram.RAM.from_preset(tmp_path / "m.keras")
+    keras.Sequential([keras.Input((2,))]).save(tmp_path / "other.keras")
+    with pytest.raises(ValueError, match="holds no RAM. Received: Sequential"):
+        keras_ram.RAM.from_preset(tmp_path / "other.keras")
 
 
 def write():

@@ -8,7 +8,6 @@ import pytest
 from backends import FEW_STEPS, JIT
 from keras import ops
 
-import keras_ram
 from keras_ram import RAM
 
 
@@ -289,7 +288,3 @@ def test_numbers_of_numpy_become_those_of_python(make_model):
     config = json.loads(json.dumps(model.get_config()))
     assert config["num_classes"] == 3
     assert config["scales"] == [1, 2.5]
-
-
-def test_public_names():
-    assert set(keras_ram.__all__) <= set(dir(keras_ram))

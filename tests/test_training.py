@@ -132,6 +132,24 @@ def test_sample_weights_weigh_every_loss(make_model, batch):
         np.testing.assert_allclose(a - start, 2 * (b - start), rtol=0, atol=2e-6)
 
 
+def test_a_sample_weight_is_that_of_its_image(make_model, batch, monkeypatch):
+    images, labels = batch
+    rows = np.random.default_rng(0).normal(size=(128, 2)).astype("float32")
+
+    def same_for_an_episode(shape, mean=0.0, stddev=1.0, **_):
+        return mean + stddev * ops.convert_to_tensor(rows[: shape[0]])
+
+    monkeypatch.setattr(keras.random, "normal", same_for_an_episode)
+    model = make_model(initial_location="center")
+    before = [ops.convert_to_numpy(w).copy() for w in model.trainable_weights]
+    options = {**FEW_STEPS, "episodes": 2, "discount": 0.5}
+    weights = np.repeat([1.0, 0.0], 32)
+    half = update(model, images, labels, options, sample_weight=weights)
+    alone = update(model, images[:32], labels[:32], options)
+    for a, b, start in zip(half, alone, before, strict=True):
+        np.testing.assert_allclose(a - start, (b - start) / 2, rtol=0, atol=2e-6)
+
+
 def test_class_weights_are_sample_weights(make_model, batch):
     images, labels = batch
     model = make_model()
@@ -349,12 +367,31 @@ def test_backup_and_restore_after_a_killed_process(tmp_path):
         np.testing.assert_array_equal(value, uninterrupted[path], err_msg=path)
 
 
+def test_half_precision_scales_the_loss(make_model, batch):
+    # One glimpse at the centre: nothing is drawn, and the updates must agree.
+    changes = []
+    for policy in ("float32", "mixed_float16"):
+        keras.utils.set_random_seed(0)
+        model = make_model(num_glimpses=1, initial_location="center", dtype=policy)
+        optimizer = keras.optimizers.SGD(0.5)
+        if policy == "mixed_float16":
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer, 1024)
+        before = model.get_weights()
+        model.compile(optimizer, **FEW_STEPS)
+        model.fit(*batch, batch_size=64, verbose=0)
+        changes.append(
+            [b - a for a, b in zip(before, model.get_weights(), strict=True)]
+        )
+    for exact, half in zip(*changes, strict=True):
+        np.testing.assert_allclose(half, exact, rtol=0, atol=0.02 * np.abs(exact).max())
+
+
 def test_real_mnist_is_learned(mnist):
     (x, y), (x_val, y_val), _ = mnist
     assert x.shape == (50000, 28, 28, 1) and x.dtype == "uint8"
     assert len(x_val) == 10000
     model = keras_ram.RAM(10, seed=0)
-    model.compile(keras.optimizers.Adam(2e-3), reward="probability")
+    model.compile()
     model.fit(x[:32000], y[:32000], batch_size=128, verbose=0)
     logs = model.evaluate(x_val[:2000], y_val[:2000], verbose=0, return_dict=True)
     assert logs["accuracy"] > 0.4  # chance is 0.1

@@ -118,17 +118,6 @@ def test_nan_in_a_pipeline_stops_training_before_anything_is_saved(
     assert not (tmp_path / "m.keras").exists()
 
 
-def test_missing_and_damaged_files(make_model, tmp_path):
-    with pytest.raises(ValueError, match="accessible `.keras` zip file"):
-        keras.saving.load_model(tmp_path / "nothing.keras")
-    model = make_model()
-    model.save(tmp_path / "m.keras")
-    content = (tmp_path / "m.keras").read_bytes()
-    (tmp_path / "m.keras").write_bytes(content[: len(content) // 2])
-    with pytest.raises(ValueError, match="accessible `.keras` zip file"):
-        keras.saving.load_model(tmp_path / "m.keras")
-
-
 def test_unknown_names_are_refused(make_model):
     with pytest.raises(ValueError, match="glimpses"):
         RAM(10, glimpses=6)
