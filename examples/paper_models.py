@@ -17,10 +17,12 @@ FOUND = {
 class RandomGlimpses(keras_ram.LocationSampler):
     """Looks anywhere, in training and at inference."""
 
+    def first(self, batch_size, training=False):
+        return super().first(batch_size, training=True)
+
     def call(self, hidden_states, training=False):
         look = super().call(hidden_states, training=training)
-        batch_size = keras.ops.shape(hidden_states)[0]
-        return {**look, "location": self.first(batch_size, training=True)}
+        return {**look, "location": self.first(keras.ops.shape(hidden_states)[0])}
 
 
 def cnn():
