@@ -6,10 +6,10 @@
 
 A run writes its settings, curves and errors to OUTPUT/NAME/result.json, and
 its model to OUTPUT/NAME/model.keras. Stopped in between, it goes on from the
-last epoch when it is started again. The last 10,000 training digits are the
-validation set: the epoch is chosen on it, and the test set is used once, at
-the end. FOLDER holds the four idx files of MNIST; without it MNIST is
-downloaded.
+last epoch when it is started again with the same settings. The last 10,000
+training digits are the validation set: the epoch is chosen on it, and the test
+set is used once, at the end. FOLDER holds the four idx files of MNIST; without
+it MNIST is downloaded.
 """
 
 import argparse
@@ -34,6 +34,7 @@ def train(options):
     if (folder / "result.json").exists():
         raise SystemExit(f"{folder} holds a finished run. Move it away to repeat it.")
     folder.mkdir(parents=True, exist_ok=True)
+    settings = remember_settings(folder, options)
     keras.utils.set_random_seed(options.seed)
     splits = paper_tasks.load(options.data_dir)
     validation, test = paper_tasks.canvases(task, splits)
@@ -89,7 +90,14 @@ def train(options):
         bare.build((None, task["size"], task["size"], 1))
         bare.set_weights(model.get_weights())
         bare.save(folder / "model.keras")
-    write_result(folder, options, seconds, errors)
+    result = {
+        "settings": settings,
+        "versions": {"keras": keras.__version__, "backend": keras.backend.backend()},
+        "seconds": seconds,  # of the last start
+        "errors": errors,
+        "curves": read_curves(folder),
+    }
+    (folder / "result.json").write_text(json.dumps(result, indent=1))
     print({name: f"{error:.2%}" for name, error in errors.items()})
 
 
@@ -152,21 +160,18 @@ def read_curves(folder):
     return {name: np.atleast_1d(table[name]).tolist() for name in table.dtype.names}
 
 
-def write_result(folder, options, seconds, errors):
-    """One JSON for a run."""
-    settings = {
-        name: value
-        for name, value in vars(options).items()
-        if name not in ("output", "data_dir", "table", "picture", "verbose")
-    }
-    result = {
-        "settings": settings,
-        "versions": {"keras": keras.__version__, "backend": keras.backend.backend()},
-        "seconds": seconds,  # of the last start
-        "errors": errors,
-        "curves": read_curves(folder),
-    }
-    (folder / "result.json").write_text(json.dumps(result, indent=1))
+def remember_settings(folder, options):
+    """What decides a run. It does not go on with anything else."""
+    others = ("name", "output", "data_dir", "table", "picture", "verbose")
+    settings = {k: v for k, v in vars(options).items() if k not in others}
+    file, text = folder / "settings.json", json.dumps(settings)
+    if file.exists() and file.read_text() != text:
+        raise SystemExit(
+            f"{folder} was begun with {file.read_text()}. Received: {text}. "
+            "Move it away, or choose another --output."
+        )
+    file.write_text(text)
+    return settings
 
 
 def parse_arguments():

@@ -1,5 +1,6 @@
 """The paper's tasks: what is to be seen, with which retina, and how well it was."""
 
+import collections
 import json
 
 import keras
@@ -151,21 +152,29 @@ def draw(data_dir, file):
 
 
 def print_table(output):
-    """The paper's test errors beside ours, the mean and the range over seeds."""
-    ours = {}
+    """The paper's test errors beside ours: mean and range over seeds, a line
+    for each choice of the other settings."""
+    errors = collections.defaultdict(list)
     for path in sorted(output.glob("*/result.json")):
         result = json.loads(path.read_text())
-        run = [result["settings"][name] for name in ("task", "row", "glimpses")]
-        ours.setdefault(tuple(run), []).append(100 * result["errors"]["test"])
-    names = ("paper", "ours", "range", "runs")
+        others = {k: v for k, v in result["settings"].items() if k != "seed"}
+        errors[json.dumps(others)].append(100 * result["errors"]["test"])
+    ours = [(json.loads(others), found) for others, found in errors.items()]
+    names = ("paper", "ours", "range", "runs", "epochs")
     print(f"{'task':15}{'row':8}{'T':>3}" + "".join(f"{name:>8}" for name in names))
     for name, task in TASKS.items():
         for row in ROWS:
             paper = task["paper"].get(row, {})
-            done = {glimpses for *what, glimpses in ours if what == [name, row]}
-            for glimpses in sorted(done | set(paper)):
+            runs = [
+                (settings["glimpses"], settings["epochs"], found)
+                for settings, found in ours
+                if (settings["task"], settings["row"]) == (name, row)
+            ]
+            missing = set(paper) - {glimpses for glimpses, *_ in runs}
+            runs += [(glimpses, 0, []) for glimpses in missing]
+            for glimpses, epochs, found in sorted(runs):
                 line = f"{name:15}{row:8}{glimpses:>3}{paper.get(glimpses, ''):>8}"
-                if errors := ours.get((name, row, glimpses)):
-                    line += f"{np.mean(errors):>8.2f}{np.ptp(errors):>8.2f}"
-                    line += f"{len(errors):>8}"
+                if found:
+                    line += f"{np.mean(found):>8.2f}{np.ptp(found):>8.2f}"
+                    line += f"{len(found):>8}{epochs:>8}"
                 print(line)

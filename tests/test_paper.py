@@ -70,10 +70,34 @@ def test_a_stopped_run_goes_on_and_reports_once(paper, parse, monkeypatch, capsy
 
     paper.paper_tasks.print_table(options.output)
     ours = f"{100 * np.mean(wrong):.2f}"
-    row = ["mnist", "cnn", "7", "1.21", ours, "0.00", "1"]
+    row = ["mnist", "cnn", "7", "1.21", ours, "0.00", "1", "3"]
     assert row in [line.split() for line in capsys.readouterr().out.splitlines()]
     with pytest.raises(SystemExit, match="finished run"):
         paper.train(options)
+
+
+def test_a_run_goes_on_with_its_own_settings_alone(paper, parse):
+    options = parse("--row", "cnn", "--epochs", "3")
+    (options.output / "run").mkdir()
+    kept = paper.remember_settings(options.output / "run", options)
+    options.verbose = 0
+    assert paper.remember_settings(options.output / "run", options) == kept
+    options.learning_rate = 0.5
+    with pytest.raises(SystemExit, match="was begun with .*0.001.*Received.*0.5"):
+        paper.remember_settings(options.output / "run", options)
+
+
+def test_random_glimpses_are_random_from_the_first_to_the_last(paper, parse):
+    options = parse("--row", "random", "--glimpses", "3", "--filters", "4")
+    model = paper.paper_models.make(paper.TASKS["mnist"], options)
+    images = paper.paper_tasks.load(None)[2][0]
+    for training in (True, False):
+        places = model.rollout(images, training=training)["locations"]
+        places = keras.ops.convert_to_numpy(places)  # (130, 3, 2)
+        assert np.abs(places).max() <= 1
+        # Uniform: a mean of 0, a standard deviation of 1 / sqrt(3).
+        np.testing.assert_allclose(places.mean(axis=0), 0, atol=0.2)
+        np.testing.assert_allclose(places.std(axis=0), 3**-0.5, atol=0.1)
 
 
 def test_a_deepened_model_begins_as_the_shallow_one(paper, parse, tmp_path):
