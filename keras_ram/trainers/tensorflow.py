@@ -1,7 +1,9 @@
 """The gradient step on TensorFlow."""
 
 import collections
+import contextlib
 import math
+import weakref
 
 import keras
 import numpy as np
@@ -21,10 +23,12 @@ def views(images, batch_size):
     images that takes longer than to look at them. Nor is this a `PyDataset`: on Python
     3.11 TensorFlow answers to the first of these with an allocator that gives memory
     back at once (M_TRIM_THRESHOLD), and the whole process is slower from then on.
+    The caller keeps the array: TensorFlow never forgets the function.
     """
+    array = weakref.ref(images)
 
     def view(start):
-        return images[start:][:batch_size]
+        return array()[start:][:batch_size]
 
     def batch(start):
         result = tf.numpy_function(view, [start], images.dtype, stateful=False)
@@ -52,59 +56,34 @@ def untune(iterator):
     """
     batches = getattr(iterator, "_distributed_dataset", None)
     given = getattr(getattr(iterator, "data_adapter", None), "_dataset", None)
-    if batches is not given and isinstance(batches, tf.data.Dataset):
+    if batches is given or not isinstance(batches, tf.data.Dataset):
+        return
+    if batches.options().autotune.enabled is None:  # not by an earlier epoch
         iterator._distributed_dataset = untuned(batches)
 
 
 class TensorFlowTrainer(BaseTrainer):
     """Follows the gradient with a tape."""
 
-    chooses_steps = False  # before `compile`
-
     @property
     def replicas(self):
         return self.distribute_strategy.num_replicas_in_sync
 
-    def compile(
-        self,
-        *args,
-        run_eagerly=False,
-        jit_compile="auto",
-        steps_per_execution="auto",
-        **kwargs,
-    ):
+    def execution(self, run_eagerly):
         # Under a strategy the replicas talk to each other, which XLA cannot compile.
         alone = not run_eagerly and self.replicas == 1
-        self.chooses_jit = jit_compile == "auto"
-        if self.chooses_jit:
-            # The model is many small products, which XLA puts together.
-            jit_compile = alone
-        self.chooses_steps = steps_per_execution == "auto"
-        if self.chooses_steps:
-            steps_per_execution = STEPS_PER_EXECUTION if alone else 1
-        self.most_steps = steps_per_execution
+        # The model is many small products, which XLA puts together.
+        return alone, STEPS_PER_EXECUTION if alone else 1
+
+    def compile(self, *args, **kwargs):
+        super().compile(*args, **kwargs)
         # Past Keras's tracking, which would put the functions into a SavedModel.
         vars(self)["compiled_for"] = collections.defaultdict(dict)
-        super().compile(
-            *args,
-            run_eagerly=run_eagerly,
-            jit_compile=jit_compile,
-            steps_per_execution=steps_per_execution,
-            **kwargs,
-        )
-
-    def get_compile_config(self):
-        config = super().get_compile_config()
-        # Another backend or strategy chooses for itself.
-        if config and self.chooses_jit:
-            config["jit_compile"] = "auto"
-        if config and self.chooses_steps:
-            del config["steps_per_execution"]
-        return config
 
     def fit(self, *args, **kwargs):
-        self._fit_steps(kwargs.get("steps_per_epoch"), kwargs.get("validation_steps"))
-        return super().fit(*args, **kwargs)
+        numbers = (kwargs.get("steps_per_epoch"), kwargs.get("validation_steps"))
+        with self._steps_that_divide(*numbers):
+            return super().fit(*args, **kwargs)
 
     def evaluate(
         self,
@@ -117,35 +96,46 @@ class TensorFlowTrainer(BaseTrainer):
         *args,
         **kwargs,
     ):
-        if "_use_cached_eval_dataset" not in kwargs:  # not called by `fit`
-            self._fit_steps(steps)
-        return super().evaluate(
-            x, y, batch_size, verbose, sample_weight, steps, *args, **kwargs
-        )
+        within_fit = "_use_cached_eval_dataset" in kwargs  # which knows these steps
+        with self._steps_that_divide(None if within_fit else steps):
+            return super().evaluate(
+                x, y, batch_size, verbose, sample_weight, steps, *args, **kwargs
+            )
 
     def predict(self, x, batch_size=None, verbose="auto", steps=None, *args, **kwargs):
-        self._fit_steps(steps)
+        batches = x
         if isinstance(x, np.ndarray):
             check_images(x)
             # Without a batch size, Keras divides the images among the steps.
             size = batch_size or (math.ceil(len(x) / steps) if steps else 32)
-            x, batch_size = views(x, size), None
-        return super().predict(x, batch_size, verbose, steps, *args, **kwargs)
+            batches, batch_size = views(x, size), None
+        with self._steps_that_divide(steps):
+            return super().predict(batches, batch_size, verbose, steps, *args, **kwargs)
 
-    def _fit_steps(self, *numbers):
-        """Keras runs past a number of steps that executions do not divide."""
-        if not self.chooses_steps:
-            return
+    @contextlib.contextmanager
+    def _steps_that_divide(self, *numbers):
+        """Keras runs past a number of steps that executions do not divide.
+
+        So there are fewer to an execution for the length of a call, which a
+        callback may have made within another.
+        """
+        before = self.steps_per_execution
         total = math.gcd(*(number for number in numbers if number))  # or 0
-        choice = range(1, self.most_steps + 1)
-        steps = max(n for n in choice if total % n == 0)
-        if steps != self.steps_per_execution:
-            # Compiled functions are kept: the next `fit` may have its own steps again.
-            names = ("train_function", "test_function", "predict_function")
-            for name in names:
-                self.compiled_for[self.steps_per_execution][name] = getattr(self, name)
-                setattr(self, name, self.compiled_for[steps].get(name))
-            self.steps_per_execution = steps
+        fitting = max(n for n in range(1, before + 1) if total % n == 0)
+        self._execute(fitting if self.chooses_steps else before)
+        try:
+            yield
+        finally:
+            self._execute(before)
+
+    def _execute(self, steps):
+        """Changes the steps of an execution, and to what was compiled for them."""
+        if steps == self.steps_per_execution:
+            return
+        for name in ("train_function", "test_function", "predict_function"):
+            self.compiled_for[self.steps_per_execution][name] = getattr(self, name)
+            setattr(self, name, self.compiled_for[steps].get(name))
+        self.steps_per_execution = steps
 
     def train_step(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
