@@ -81,6 +81,7 @@ def clutter(images, canvas_size, pieces, piece_size=PIECE_SIZE, seed=None):
 
 def _check_canvases(images, canvas_size, pieces, piece_size):
     check_images(images)
+    check_integer("canvas_size", canvas_size)
     check_integer("pieces", pieces, least=0)
     check_integer("piece_size", piece_size)
     total, height, width, _ = images.shape
@@ -110,7 +111,10 @@ def _draw(images, rows, canvas_size, pieces, piece_size, rng):
         place = _windows(rng, each, canvas, piece)
         canvases[place] += np.minimum(cut, white - canvases[place])
     place = _windows(rng, each, canvas, image)
-    canvases[place] += np.minimum(images[rows], white - canvases[place])
+    whole = images[rows]
+    if pieces:
+        whole = canvases[place] + np.minimum(whole, white - canvases[place])
+    canvases[place] = whole
     return canvases
 
 
@@ -151,6 +155,7 @@ class Canvases(keras.utils.PyDataset):
     ):
         super().__init__(**kwargs)
         _check_canvases(images, canvas_size, pieces, PIECE_SIZE)
+        check_integer("batch_size", batch_size)
         check_integer("seed", seed, least=0)
         if len(labels) != len(images):
             raise ValueError(
@@ -158,7 +163,7 @@ class Canvases(keras.utils.PyDataset):
                 f"{len(images)} images and {len(labels)} labels"
             )
         self.images = images
-        self.labels = labels
+        self.labels = np.asarray(labels)
         self.canvas_size = canvas_size
         self.pieces = pieces
         self.batch_size = batch_size

@@ -87,6 +87,8 @@ class LocationSampler(keras.layers.Layer):
         if step is not None:
             step = check_positive("step", step)
             check_share("step", step)
+        if seed is not None:
+            seed = check_integer("seed", seed, least=0)
         self.stddev = stddev
         self.hidden_units = hidden_units
         self.initial_location = initial_location

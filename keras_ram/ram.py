@@ -222,10 +222,19 @@ class RAM(Trainer):
         """
         model = load(preset)
         if not isinstance(model, cls):
-            raise ValueError(f"{preset} holds no RAM. Received: {type(model).__name__}")
+            raise ValueError(
+                f"{preset} holds no {cls.__name__}. Received: {type(model).__name__}"
+            )
         return model
 
-    def export(self, filepath, format="tf_saved_model", **kwargs):
+    def export(
+        self,
+        filepath,
+        format="tf_saved_model",
+        verbose=None,
+        input_signature=None,
+        **kwargs,
+    ):
         """Keras's own export, with the outputs of `keras_ram.export`.
 
         The artifact takes `images`, float32, of any batch size, height and
@@ -233,11 +242,11 @@ class RAM(Trainer):
         TensorFlow in every format, on JAX in `"tf_saved_model"`.
 
         Args:
-            filepath, format, **kwargs: As in Keras.
+            filepath, format, verbose, input_signature, **kwargs: As in Keras.
         """
         server = Server(self)
-        kwargs.setdefault("input_signature", server.signature())
-        server.export(str(filepath), format=format, **kwargs)
+        signature = input_signature or server.signature()
+        server.export(str(filepath), format, verbose, signature, **kwargs)
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], self.num_classes)

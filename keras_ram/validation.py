@@ -126,6 +126,10 @@ def check_labels(images, labels, num_classes):
             f"(batch, {num_classes}) with one-hot rows. Received: shape={shape}"
         )
     labels = keras.ops.convert_to_numpy(labels)
+    if labels.dtype.kind not in "biuf":
+        raise ValueError(
+            f"Labels must be numbers of classes. Received: dtype={labels.dtype}"
+        )
     if labels.size and not (0 <= labels.min() and labels.max() < num_classes):
         raise ValueError(
             f"Labels must be in [0, {num_classes - 1}], because "

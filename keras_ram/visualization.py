@@ -37,6 +37,11 @@ def plot_glimpses(model, images, labels=None, class_names=None):
     from matplotlib.figure import Figure
 
     check_images(images)
+    images = keras.ops.convert_to_numpy(images)
+    if images.shape[-1] not in (1, 3):
+        raise ValueError(
+            f"Images must have 1 or 3 channels. Received: shape={images.shape}"
+        )
     rollout = model.rollout(images)
     locations = keras.ops.convert_to_numpy(rollout["locations"])  # (N, T, 2)
     probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(rollout["logits"]))
@@ -44,7 +49,7 @@ def plot_glimpses(model, images, labels=None, class_names=None):
         keras.ops.convert_to_numpy(model.glimpse_sensor(images, locations[:, step]))
         for step in range(model.num_glimpses)
     ]
-    names = class_names or [str(i) for i in range(model.num_classes)]
+    names = range(model.num_classes) if class_names is None else class_names
     shades = {"cmap": "gray", "vmin": 0, "vmax": 1}
     if np.issubdtype(images.dtype, np.integer):
         images, patches = images / 255, [step / 255 for step in patches]

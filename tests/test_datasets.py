@@ -33,6 +33,7 @@ def test_translate_moves_and_changes_nothing_else(rng):
         np.testing.assert_array_equal(canvas[top : top + 3, left : left + 2], image)
         assert np.count_nonzero(canvas) == image.size
         corners.add((top, left))
+    np.testing.assert_array_equal(translate(200 * images, 5, seed=1), 200 * canvases)
     # Every place at which the image fits occurs.
     assert corners == {(top, left) for top in range(3) for left in range(4)}
     np.testing.assert_array_equal(canvases, translate(images, 5, seed=1))
@@ -99,6 +100,7 @@ def test_sums_are_clipped_to_white(dtype, white):
         ({"pieces": -1}, "`pieces` must be an integer of at least 0"),
         ({"pieces": 1, "piece_size": 9}, "Pieces are cut from other images"),
         ({"pieces": 1, "canvas_size": 7}, "`canvas_size` must be at least 8"),
+        ({"pieces": 1, "canvas_size": 12.5}, "`canvas_size` must be an integer"),
     ],
 )
 def test_bad_clutter(options, message):
@@ -110,7 +112,11 @@ def test_bad_clutter(options, message):
             datasets.Canvases(np.zeros((2, 8, 8, 1)), np.zeros(2), **options)
 
 
-def test_canvases_without_labels_of_their_own():
+def test_batches_of_canvases_take_labels_in_a_list():
+    with pytest.raises(ValueError, match="`batch_size` must be an integer"):
+        Canvases(np.zeros((3, 8, 8, 1)), [0, 1, 2], 20, batch_size=0)
+    _, labels = Canvases(np.zeros((3, 8, 8, 1)), [0, 1, 2], 20)[0]
+    assert sorted(labels.tolist()) == [0, 1, 2]
     with pytest.raises(ValueError, match="3 images and 2 labels"):
         datasets.Canvases(np.zeros((3, 8, 8, 1)), np.zeros(2), 20)
 

@@ -145,7 +145,7 @@ def restored(model, tmp_path):
 
 
 def test_keras_saved_model(restored, model, tmp_path, rng):
-    restored.export(tmp_path / "m", format="tf_saved_model", verbose=False)
+    restored.export(tmp_path / "m", "tf_saved_model", False)
     signature = tf.saved_model.load(tmp_path / "m").signatures["serving_default"]
     check_against(model, lambda images: signature(images=tf.constant(images)), rng)
 
@@ -205,6 +205,17 @@ def test_metadata_tells_how_to_use_the_file(onnx_file, model):
     assert json.loads(metadata["keras_ram.num_classes"]) == 10
     interval = "[0, 255]" if onnx_file.stem == "uint8" else "[0, 1]"
     assert interval in metadata["keras_ram.input"]
+
+
+def test_a_link_is_replaced_and_not_followed(model, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/kept").touch()
+    (tmp_path / "ram").mkdir()
+    (tmp_path / "ram/1").symlink_to(tmp_path / "elsewhere")
+    export_saved_model(model, tmp_path / "ram", overwrite=True)
+    assert [path.name for path in (tmp_path / "ram").iterdir()] == ["1"]
+    assert (tmp_path / "ram/1/saved_model.pb").exists()
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["kept"]
 
 
 def test_a_folder_is_not_replaced_by_a_file(model, tmp_path):

@@ -14,6 +14,7 @@ from backends import BACKEND, FEW_STEPS, JIT
 from keras import ops
 
 import keras_ram
+from keras_ram.trainers.learning_rule import LearningRule
 
 LOGS = {"loss", "accuracy", "reward", "reinforce_loss", "baseline_loss"}
 
@@ -175,6 +176,18 @@ def test_one_hot_labels(loss, make_model, batch):
         update(model, images, labels),
         1e-6,
     )
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="shapes are known on the others")
+def test_one_hot_labels_of_unknown_width():
+    shapes = ((None, None), (None, 10), (None,))
+    rewards = tf.function(
+        LearningRule().rewards,
+        input_signature=[tf.TensorSpec(shape) for shape in shapes],
+    )
+    guesses = np.array([3, 5, 7])
+    right = rewards(np.eye(10)[[3, 0, 7]], np.zeros((3, 10)), guesses)
+    assert right.numpy().tolist() == [1, 0, 1]
 
 
 def test_labels_in_a_column(make_model, batch):

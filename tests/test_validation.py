@@ -54,6 +54,7 @@ BAD_DATA = [
     (IMAGES, np.array([0, 10]), r"Labels must be in \[0, 9\].*from 0 to 10"),
     (IMAGES, np.array([-1, 3]), r"Labels must be in \[0, 9\]"),
     (IMAGES, np.zeros((2, 3)), "Labels must have shape"),
+    (IMAGES, np.array(["a", "b"]), "Labels must be numbers of classes"),
 ]
 
 

@@ -13,7 +13,8 @@ def test_boxes_and_patches_are_what_the_model_saw(dtype, channels, make_model, r
     if dtype == "float32":
         images = (images / 255).astype("float32")
     names = list("abcdefghij")
-    figure = plot_glimpses(model, images, labels=[0, 1], class_names=names)
+    tensor = ops.convert_to_tensor(images)
+    figure = plot_glimpses(model, tensor, labels=[0, 1], class_names=np.array(names))
     assert len(figure.axes) == 2 * 4
     locations = ops.convert_to_numpy(model.rollout(images)["locations"])
     floats = images / 255 if dtype == "uint8" else images
@@ -42,3 +43,5 @@ def test_boxes_and_patches_are_what_the_model_saw(dtype, channels, make_model, r
 def test_refuses_images_without_channels(make_model):
     with pytest.raises(ValueError, match="Add a channel axis"):
         plot_glimpses(make_model(), np.zeros((2, 8, 8)))
+    with pytest.raises(ValueError, match="Images must have 1 or 3 channels"):
+        plot_glimpses(make_model(channels=2), np.zeros((2, 8, 8, 2)))

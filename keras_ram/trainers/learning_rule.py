@@ -59,8 +59,8 @@ class LearningRule:
         """
         labels = ops.convert_to_tensor(y)
         if len(labels.shape) == 2:
-            one_hot = labels.shape[1] == logits.shape[1]
-            labels = ops.argmax(labels, axis=1) if one_hot else labels[:, 0]
+            column = labels.shape[1] == 1
+            labels = labels[:, 0] if column else ops.argmax(labels, axis=1)
         labels = ops.cast(labels, "int32")
         if self.reward == "probability":
             return reinforce.probability_reward(labels, logits)
