@@ -23,7 +23,7 @@ class BaseTrainer(keras.Model):
     `compute_objective`.
     """
 
-    chooses_jit = chooses_steps = False  # before `compile`
+    left_open = ()  # before `compile`
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -46,8 +46,8 @@ class BaseTrainer(keras.Model):
         return 1
 
     def execution(self, run_eagerly):
-        """The `jit_compile` and `steps_per_execution` that the backend chooses."""
-        return "auto", 1
+        """What the backend chooses where `compile` is told `"auto"`."""
+        return {"jit_compile": "auto", "steps_per_execution": 1}
 
     def compile(
         self,
@@ -60,9 +60,6 @@ class BaseTrainer(keras.Model):
         baseline="learned",
         episodes=1,
         discount=1.0,
-        run_eagerly=False,
-        jit_compile="auto",
-        steps_per_execution="auto",
         **kwargs,
     ):
         """Chooses the learning rule.
@@ -96,12 +93,11 @@ class BaseTrainer(keras.Model):
                 is, and a decision is credited with the rewards after it, the
                 soonest most; see `reinforce.returns`. It finds small objects
                 in large images sooner. Not for `learning="reinforce"`.
-            run_eagerly: As in Keras.
-            jit_compile: As in Keras. `"auto"` is XLA on TensorFlow and JAX, but
-                for several replicas on TensorFlow.
-            steps_per_execution: As in Keras. `"auto"` is 16 on TensorFlow, or
-                the most that divide `steps_per_epoch`, and 1 on the others.
-            **kwargs: `weighted_metrics`, `auto_scale_loss`, … as in Keras.
+            **kwargs: `weighted_metrics`, `run_eagerly`, … as in Keras.
+                `jit_compile="auto"` is XLA on TensorFlow and JAX, but for
+                several replicas of TensorFlow. `steps_per_execution="auto"`,
+                the default, is 16 on TensorFlow, or the most that divide
+                `steps_per_epoch`, and 1 on the others.
 
         Raises:
             ValueError: If an option is unknown, or does not go with another.
@@ -111,31 +107,19 @@ class BaseTrainer(keras.Model):
             loss = CROSS_ENTROPIES[loss](from_logits=True)
         check_loss(loss, CROSS_ENTROPIES)
         metrics = list(metrics) if isinstance(metrics, tuple) else metrics
-        jit, steps = self.execution(run_eagerly)
-        super().compile(
-            optimizer,
-            loss=loss,
-            metrics=metrics,
-            run_eagerly=run_eagerly,
-            jit_compile=jit if jit_compile == "auto" else jit_compile,
-            steps_per_execution=(
-                steps if steps_per_execution == "auto" else steps_per_execution
-            ),
-            **kwargs,
-        )
-        self.chooses_jit = jit_compile == "auto"
-        self.chooses_steps = steps_per_execution == "auto"
+        choice = self.execution(kwargs.get("run_eagerly", False))
+        left_open = tuple(n for n in choice if kwargs.get(n, "auto") == "auto")
+        kwargs.update({name: choice[name] for name in left_open})
+        super().compile(optimizer, loss=loss, metrics=metrics, **kwargs)
+        self.left_open = left_open
         self.rule = rule
 
     def get_compile_config(self):
         config = super().get_compile_config()
         if config:
             config.update(dataclasses.asdict(self.rule))
-        # Another backend or strategy chooses for itself.
-        if config and self.chooses_jit:
-            config["jit_compile"] = "auto"
-        if config and self.chooses_steps:
-            config["steps_per_execution"] = "auto"
+            # Another backend or strategy chooses for itself.
+            config.update(dict.fromkeys(self.left_open, "auto"))
         return config
 
     def compile_from_config(self, config):

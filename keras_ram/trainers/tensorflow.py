@@ -73,7 +73,8 @@ class TensorFlowTrainer(BaseTrainer):
         # Under a strategy the replicas talk to each other, which XLA cannot compile.
         alone = not run_eagerly and self.replicas == 1
         # The model is many small products, which XLA puts together.
-        return alone, STEPS_PER_EXECUTION if alone else 1
+        steps = STEPS_PER_EXECUTION if alone else 1
+        return {"jit_compile": alone, "steps_per_execution": steps}
 
     def compile(self, *args, **kwargs):
         super().compile(*args, **kwargs)
@@ -122,7 +123,7 @@ class TensorFlowTrainer(BaseTrainer):
         before = self.steps_per_execution
         total = math.gcd(*(number for number in numbers if number))  # or 0
         fitting = max(n for n in range(1, before + 1) if total % n == 0)
-        self._execute(fitting if self.chooses_steps else before)
+        self._execute(fitting if "steps_per_execution" in self.left_open else before)
         try:
             yield
         finally:
