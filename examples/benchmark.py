@@ -10,6 +10,13 @@ gets the same as floats, which it needs, made beforehand. `--peer` runs a checko
 github.com/kevinzakka/recurrent-visual-attention in turns with this package; it
 needs PyTorch, and takes a GPU where there is one. Each case runs in a process of
 its own.
+
+The columns: `first step s`, seconds of the first step, which compiles; `…/s`, images
+a second, of which `matmul/s` is the products of one forward pass; `fit/matmul` and
+`predict/mm`, the shares of the products' speed; `copy us`, microseconds in which an
+image is copied once; `fit/peer` and `predict/peer`, how many times as fast as the
+peer; `peak GB`, memory of the process, with the images, a copy of them and the peer;
+`images GB`, of the images alone.
 """
 
 import argparse
@@ -18,9 +25,9 @@ import json
 import multiprocessing
 import resource
 import statistics
-import sys
 import time
 
+import benchmark_peer
 import keras
 import numpy as np
 
@@ -111,7 +118,10 @@ def measure(case, rounds, peer):
         "copy": (number, lambda: images.copy()),
     }
     if peer:
-        training, inference = peer_runs(peer, images[:few], labels[:few], batch, **case)
+        sizes = {**case, "embedding": EMBEDDING, "width": WIDTH}
+        training, inference = benchmark_peer.runs(
+            peer, images[:few], labels[:few], batch, **sizes
+        )
         runs.update({"peer fit": (few, training), "peer predict": (few, inference)})
     for _, run in runs.values():
         run()
@@ -195,56 +205,6 @@ def compiler():
 
         return jax.jit
     return lambda function: function
-
-
-def peer_runs(checkout, images, labels, batch, patch_size, scales, num_glimpses):
-    """Training and inference of the PyTorch implementation, from memory."""
-    sys.path.insert(0, checkout)
-    import torch
-    from model import RecurrentAttention
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    factor = scales[1] // scales[0] if len(scales) > 1 else 1
-    model = RecurrentAttention(
-        patch_size, len(scales), factor, 1, EMBEDDING, EMBEDDING, 0.15, WIDTH, 10
-    ).to(device)
-    optimizer = torch.optim.Adam(model.parameters())
-    images = torch.tensor(images, device=device).permute(0, 3, 1, 2).contiguous() / 255
-    labels = torch.tensor(labels, device=device)
-
-    def rollout(x):
-        hidden = torch.zeros(len(x), WIDTH, device=device)
-        location = torch.rand(len(x), 2, device=device) * 2 - 1
-        baselines, log_probs = [], []
-        for step in range(num_glimpses):
-            last = step == num_glimpses - 1
-            hidden, location, baseline, *guess, log_prob = model(
-                x, location, hidden, last
-            )
-            baselines.append(baseline)
-            log_probs.append(log_prob)
-        return guess[0], torch.stack(baselines, 1), torch.stack(log_probs, 1)
-
-    def fit():
-        for start in range(0, len(images), batch):
-            x, y = images[start : start + batch], labels[start : start + batch]
-            guess, baselines, log_probs = rollout(x)
-            reward = (guess.argmax(1) == y).float()[:, None].expand_as(baselines)
-            loss = torch.nn.functional.nll_loss(guess, y)
-            loss = loss + torch.nn.functional.mse_loss(baselines, reward)
-            loss = loss - (log_probs * (reward - baselines.detach())).sum(1).mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        loss.item()  # waits for the device
-
-    def predict():
-        with torch.no_grad():
-            for start in range(0, len(images), batch):
-                guess, *_ = rollout(images[start : start + batch])
-        guess.cpu()
-
-    return fit, predict
 
 
 if __name__ == "__main__":
