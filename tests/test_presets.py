@@ -103,7 +103,8 @@ def test_unknown_and_damaged(tmp_path):
     (tmp_path / "m.keras").write_bytes(b"PK" + bytes(100))
     with pytest.raises(ValueError, match="Is the file damaged"):
         keras_ram.RAM.from_preset(tmp_path / "m.keras")
-    keras.Sequential([keras.Input((2,))]).save(tmp_path / "other.keras")
+    layers = [keras.Input((2,)), keras.layers.Dense(1)]
+    keras.Sequential(layers).save(tmp_path / "other.keras")
     with pytest.raises(ValueError, match="holds no RAM. Received: Sequential"):
         keras_ram.RAM.from_preset(tmp_path / "other.keras")
 
