@@ -118,7 +118,7 @@ def stages(task, options):
         "stddev": options.stddev,
         "first": first,
     }
-    growing = size > 28 and options.row != "cnn" and not options.deepen
+    growing = size > 28 and options.row != "cnn"
     for step in range(3 if growing else 0):
         canvas, some = 40 + (size - 40) * step // 3, pieces * step // 3
         until = min(2 * (step + 1), epochs // 3)
@@ -185,7 +185,7 @@ def parse_arguments():
     rows = "; ".join(f"{name}: {text}" for name, text in ROWS.items())
     parser.add_argument("--row", choices=ROWS, default="ram", help=rows)
     parser.add_argument("--glimpses", type=int, help="default: 7 for mnist, 8 else")
-    parser.add_argument("--epochs", type=int, help="default: 80 for mnist, 60 else")
+    parser.add_argument("--epochs", type=int, help="default: 80, 60, 60, 140")
     parser.add_argument(
         "--discount", type=float, help="see `compile`; default: 1 for mnist, 0.5 else"
     )
@@ -195,9 +195,6 @@ def parse_arguments():
         nargs="+",
         default=(32, 64),
         help="of the convolutions; default: 32 32 32 64 for cluttered-100, 32 64 else",
-    )
-    parser.add_argument(
-        "--deepen", help="go on from this file, with the convolutions of --filters"
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch-size", type=int, default=64)

@@ -1,7 +1,6 @@
 """The models of the rows of the paper's tables."""
 
 import keras
-import numpy as np
 
 import keras_ram
 
@@ -55,30 +54,4 @@ def make(task, options):
         if options.row == "random":
             model.location_sampler = RandomGlimpses(seed=options.seed)
     model.build((None, task["size"], task["size"], 1))
-    if options.deepen:
-        deepen(model, keras_ram.RAM.from_preset(options.deepen))
     return model
-
-
-def deepen(model, shallow):
-    """Makes a model see what a shallower one sees.
-
-    The convolutions that the other lacks begin as identities. So nothing is
-    lost, and there is more to learn with (Chen et al., "Net2Net", 2016).
-    """
-    filters = model.glimpse_net.filters
-    ends = (filters[0], filters[-1])
-    if shallow.glimpse_net.filters != ends:
-        raise ValueError(
-            f"Expected a model with filters={ends}. "
-            f"Received: filters={shallow.glimpse_net.filters}"
-        )
-    convolutions = model.glimpse_net.convolutions[1:-1]
-    new = [weight for convolution in convolutions for weight in convolution.weights]
-    old = [weight for weight in model.weights if all(weight is not one for one in new)]
-    for weight, value in zip(old, shallow.get_weights(), strict=True):
-        weight.assign(value)
-    for convolution in convolutions:
-        kernel = np.zeros(convolution.kernel.shape)
-        kernel[1, 1] = np.eye(*kernel.shape[2:])
-        convolution.kernel.assign(kernel)

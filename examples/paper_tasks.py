@@ -52,7 +52,7 @@ TASKS = {
         "scales": (1, 2, 4, 8),
         "settings": {
             "glimpses": 8,
-            "epochs": 60,
+            "epochs": 140,
             "discount": 0.5,
             "filters": (32, 32, 32, 64),
         },

@@ -98,21 +98,3 @@ def test_random_glimpses_are_random_from_the_first_to_the_last(paper, parse):
         # Uniform: a mean of 0, a standard deviation of 1 / sqrt(3).
         np.testing.assert_allclose(places.mean(axis=0), 0, atol=0.2)
         np.testing.assert_allclose(places.std(axis=0), 3**-0.5, atol=0.1)
-
-
-def test_a_deepened_model_begins_as_the_shallow_one(paper, parse, tmp_path):
-    def make(*arguments):
-        options = parse("--glimpses", "2", *arguments)
-        return paper.paper_models.make(paper.TASKS["mnist"], options)
-
-    shallow = make("--filters", "4", "6")
-    shallow.save(tmp_path / "shallow.keras")
-    deepen = ("--deepen", str(tmp_path / "shallow.keras"), "--filters")
-    deep = make(*deepen, "4", "4", "4", "6")
-    images = paper.paper_tasks.load(None)[2][0][:8]
-    np.testing.assert_allclose(
-        *(keras.ops.convert_to_numpy(model(images)) for model in (deep, shallow)),
-        atol=1e-6,
-    )
-    with pytest.raises(ValueError, match="filters"):
-        make(*deepen, "4", "4", "5")
