@@ -2,12 +2,22 @@
 
 import keras
 import numpy as np
+from keras import ops
 
 BACKEND = keras.backend.backend()
 # XLA's compile time is not worth it for a few small steps on TensorFlow.
 JIT = False if BACKEND == "tensorflow" else "auto"
 # Nor is tracing, for one or two of them.
 FEW_STEPS = {"run_eagerly": True} if BACKEND == "tensorflow" else {}
+
+
+def noise(shape, mean=0.0, stddev=1.0, **_):
+    """Stands for what a backend draws: normal, and the same everywhere.
+
+    More rows begin with those of fewer.
+    """
+    values = np.random.default_rng(3).normal(size=shape)
+    return mean + stddev * ops.convert_to_tensor(values.astype("float32"))
 
 
 def gradients_of(function, *inputs):

@@ -13,7 +13,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from backends import JIT
+from backends import JIT, noise
 from keras import ops
 
 import keras_ram
@@ -21,12 +21,6 @@ from keras_ram import datasets
 
 FOLDER = Path(__file__).parent / "goldens"
 BASELINES = {"hybrid": "learned", "joint": "learned", "reinforce": "mean"}
-
-
-def noise(shape, mean=0.0, stddev=1.0, **_):
-    """Stands for what a backend draws: normal, and the same everywhere."""
-    values = np.random.default_rng(3).normal(size=shape)
-    return mean + stddev * ops.convert_to_tensor(values.astype("float32"))
 
 
 def first_class(logits, num_samples, **_):

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from backends import BACKEND, FEW_STEPS, JIT
+from backends import BACKEND, FEW_STEPS, JIT, noise
 from keras import ops
 
 import keras_ram
@@ -135,12 +135,7 @@ def test_sample_weights_weigh_every_loss(make_model, batch):
 
 def test_a_sample_weight_is_that_of_its_image(make_model, batch, monkeypatch):
     images, labels = batch
-    rows = np.random.default_rng(0).normal(size=(128, 2)).astype("float32")
-
-    def same_for_an_episode(shape, mean=0.0, stddev=1.0, **_):
-        return mean + stddev * ops.convert_to_tensor(rows[: shape[0]])
-
-    monkeypatch.setattr(keras.random, "normal", same_for_an_episode)
+    monkeypatch.setattr(keras.random, "normal", noise)
     model = make_model(initial_location="center")
     before = [ops.convert_to_numpy(w).copy() for w in model.trainable_weights]
     options = {**FEW_STEPS, "episodes": 2, "discount": 0.5}

@@ -70,9 +70,9 @@ class TensorFlowTrainer(BaseTrainer):
         return self.distribute_strategy.num_replicas_in_sync
 
     def execution(self, run_eagerly):
-        # Under a strategy the replicas talk to each other, which XLA cannot compile.
+        # The model is many small products, which XLA puts together. Under a strategy
+        # the replicas talk to each other, which it cannot compile.
         alone = not run_eagerly and self.replicas == 1
-        # The model is many small products, which XLA puts together.
         steps = STEPS_PER_EXECUTION if alone else 1
         return {"jit_compile": alone, "steps_per_execution": steps}
 
