@@ -146,6 +146,24 @@ def test_a_sample_weight_is_that_of_its_image(make_model, batch, monkeypatch):
         np.testing.assert_allclose(a - start, (b - start) / 2, rtol=0, atol=2e-6)
 
 
+def test_losses_of_layers_are_learned(make_model, batch):
+    # One glimpse at the centre: training and evaluation see the same.
+    model = make_model(num_glimpses=1, initial_location="center")
+    losses = []
+    for regularizer in (None, keras.regularizers.L2(1.0)):
+        model.glimpse_net.merge.activity_regularizer = regularizer
+        model.compile(keras.optimizers.SGD(0.0), **FEW_STEPS)
+        history = model.fit(*batch, batch_size=64, verbose=0).history
+        logs = model.evaluate(*batch, batch_size=64, verbose=0, return_dict=True)
+        np.testing.assert_allclose(history["loss"], logs["loss"], rtol=1e-5)
+        losses.append(logs["loss"])
+    glimpses = model.glimpse_net(
+        model.glimpse_sensor(batch[0], np.zeros((64, 2))), np.zeros((64, 2))
+    )
+    penalty = np.sum(ops.convert_to_numpy(glimpses) ** 2) / 64
+    np.testing.assert_allclose(losses[1] - losses[0], penalty, rtol=1e-5)
+
+
 def test_class_weights_are_sample_weights(make_model, batch):
     images, labels = batch
     model = make_model()

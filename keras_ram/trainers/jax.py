@@ -20,7 +20,9 @@ class JAXTrainer(BaseTrainer):
 
         def objective(trainable):
             weights = zip(self.trainable_variables, trainable, strict=True)
-            with keras.StatelessScope(state_mapping=[*weights, *others]) as scope:
+            with keras.StatelessScope(
+                state_mapping=[*weights, *others], collect_losses=True
+            ) as scope:
                 value, logs = self.compute_objective(x, y, sample_weight)
                 value = self.optimizer.scale_loss(value)
             updated = [
