@@ -119,7 +119,9 @@ class LocationSampler(keras.layers.Layer):
         mean = self.mean(self.hidden(hidden_states))  # (B, 2)
         sample = mean
         if training:
-            noise = keras.random.normal(ops.shape(mean), seed=self.seed_generator)
+            noise = keras.random.normal(
+                ops.shape(mean), dtype="float32", seed=self.seed_generator
+            )
             sample = ops.stop_gradient(mean + self.stddev * noise)
         standardized = (sample - mean) / self.stddev
         log_density = -0.5 * ops.square(standardized) - math.log(

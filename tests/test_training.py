@@ -393,6 +393,17 @@ def test_backup_and_restore_after_a_killed_process(tmp_path):
         np.testing.assert_array_equal(value, uninterrupted[path], err_msg=path)
 
 
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="JAX has no float64 by default")
+def test_a_model_trains_beside_another_floatx(make_model, batch):
+    model = make_model()
+    expected = update(model, *batch)
+    try:
+        keras.config.set_floatx("float64")
+        assert_same(update(model, *batch), expected, 1e-6)
+    finally:
+        keras.config.set_floatx("float32")
+
+
 def test_half_precision_scales_the_loss(make_model, batch):
     # One glimpse at the centre: nothing is drawn, and the updates must agree.
     changes = []

@@ -199,8 +199,9 @@ class BaseTrainer(keras.Model):
         episode_losses = reinforce_losses + baseline_losses
         if sample_weight is not None:
             episode_losses = episode_losses * sample_weight
-        # Keras has divided its own loss by the number of replicas.
-        objective = classification_loss + _mean(episode_losses) / self.replicas
+        # Keras's own loss is in its `floatx`, and divided by the number of replicas.
+        objective = ops.cast(classification_loss, "float32")
+        objective += _mean(episode_losses) / self.replicas
         return objective, logs
 
     def _apply_rule(self, x, y, rollout, sample_weight):
