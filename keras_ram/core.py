@@ -37,7 +37,8 @@ def make_core(core, units, policy):
 
 def reset_dropout_masks(core):
     """A mask holds for one rollout, as in `keras.layers.RNN`."""
-    for cell in (core, *getattr(core, "cells", ())):
-        if hasattr(cell, "reset_dropout_mask"):
-            cell.reset_dropout_mask()
-            cell.reset_recurrent_dropout_mask()
+    if hasattr(core, "reset_dropout_mask"):
+        core.reset_dropout_mask()
+        core.reset_recurrent_dropout_mask()
+    for cell in getattr(core, "cells", ()):
+        reset_dropout_masks(cell)

@@ -152,6 +152,8 @@ class RAM(Trainer):
             patches = self.glimpse_sensor(images, location) / unit  # (B, k, w, w, C)
             glimpse = self.glimpse_net(patches, location)  # (B, G)
             hidden_state, states = self.core(glimpse, states)  # (B, h)
+            if not keras.tree.is_nested(states):  # which Keras allows to a cell
+                states = [states]
             locations.append(location)
             hidden_states.append(hidden_state)
             if step < self.num_glimpses - 1:

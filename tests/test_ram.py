@@ -103,13 +103,18 @@ def test_cores_train_and_are_restored(core, weights, make_model, batch, tmp_path
     )
 
 
-def test_masks_of_a_dropout_core_go_with_the_rollout(make_model, batch):
-    model = make_model(core=keras.layers.GRUCell(8, dropout=0.5))
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_masks_of_a_dropout_core_go_with_the_rollout(depth, make_model, batch):
+    core = keras.layers.GRUCell(8, dropout=0.5)
+    for _ in range(depth):
+        core = keras.layers.StackedRNNCells([core, keras.layers.GRUCell(8)])
+    model = make_model(core=core)
     model.compile(**FEW_STEPS)
     model.fit(*batch, verbose=0)
     # By itself, on a batch of another size.
-    inputs, state = np.zeros((3, model.glimpse_net.units)), np.zeros((3, 8))
-    hidden_state, _ = model.core(inputs, [state], training=True)
+    inputs = np.zeros((3, model.glimpse_net.units))
+    states = model.core.get_initial_state(batch_size=3)
+    hidden_state, _ = model.core(inputs, states, training=True)
     assert tuple(hidden_state.shape) == (3, 8)
 
 
@@ -124,7 +129,7 @@ def test_a_minimal_cell_is_enough(make_model, batch):
             output = ops.tanh(
                 ops.concatenate([inputs, states[0]], axis=1) @ self.kernel
             )
-            return output, [output]
+            return output, output
 
     model = make_model(core=MinimalCell())
     model.compile(**FEW_STEPS)
