@@ -250,6 +250,12 @@ class RAM(Trainer):
         signature = input_signature or server.signature()
         server.export(str(filepath), format, verbose, signature, **kwargs)
 
+    def quantize(self, *args, **kwargs):
+        # A file of it could not be loaded: the config does not know of it.
+        raise NotImplementedError(
+            "RAM is not quantized in place. Export it, and quantize the ONNX file."
+        )
+
     def compute_output_shape(self, input_shape):
         return (input_shape[0], self.num_classes)
 

@@ -118,6 +118,11 @@ def test_masks_of_a_dropout_core_go_with_the_rollout(depth, make_model, batch):
     assert tuple(hidden_state.shape) == (3, 8)
 
 
+def test_is_not_quantized_into_what_cannot_be_loaded(make_model):
+    with pytest.raises(NotImplementedError, match="quantize the ONNX file"):
+        make_model().quantize("int8")
+
+
 def test_a_minimal_cell_is_enough(make_model, batch):
     class MinimalCell(keras.layers.Layer):
         state_size = 6
