@@ -5,11 +5,11 @@
     python examples/paper.py --picture tasks.png
 
 A run writes its settings, curves and errors to OUTPUT/NAME/result.json, and
-its model to OUTPUT/NAME/model.keras. Stopped in between, it goes on from the
-last epoch when it is started again with the same settings. The last 10,000
-training digits are the validation set: the epoch is chosen on it, and the test
-set is used once, at the end. FOLDER holds the four idx files of MNIST; without
-it MNIST is downloaded.
+the model of `ram` and `plain` to OUTPUT/NAME/model.keras. Stopped in between, it
+goes on from the last epoch when it is started again with the same settings. The
+last 10,000 training digits are the validation set: the epoch is chosen on it,
+and the test set is used once, at the end. FOLDER holds the four idx files of
+MNIST; without it MNIST is downloaded.
 """
 
 import argparse
@@ -65,9 +65,6 @@ def train(options):
             validation_batch_size=500,
             verbose=options.verbose,
             callbacks=[
-                keras.callbacks.BackupAndRestore(
-                    folder / "backup", delete_checkpoint=False
-                ),
                 keras.callbacks.ModelCheckpoint(
                     best,
                     "val_accuracy",
@@ -76,6 +73,10 @@ def train(options):
                     initial_value_threshold=max(scores, default=None),
                 ),
                 keras.callbacks.CSVLogger(folder / "curves.csv", append=True),
+                # Last: a run goes on after epochs that were scored and logged.
+                keras.callbacks.BackupAndRestore(
+                    folder / "backup", delete_checkpoint=False
+                ),
             ],
         )
     seconds = time.time() - start
@@ -97,7 +98,10 @@ def train(options):
         "errors": errors,
         "curves": read_curves(folder),
     }
-    (folder / "result.json").write_text(json.dumps(result, indent=1))
+    # Renamed, it is there as a whole or not at all.
+    partial = folder / "result.partial"
+    partial.write_text(json.dumps(result, indent=1))
+    partial.rename(folder / "result.json")
     print({name: f"{error:.2%}" for name, error in errors.items()})
 
 

@@ -40,18 +40,23 @@ def parse(paper, monkeypatch, tmp_path):
     return parse
 
 
-def test_a_stopped_run_goes_on_and_reports_once(paper, parse, monkeypatch, capsys):
+@pytest.mark.parametrize("moment", ["on_epoch_begin", "on_epoch_end"])
+def test_a_stopped_run_goes_on_and_reports_once(
+    moment, paper, parse, monkeypatch, capsys
+):
     options = parse("--row", "cnn", "--epochs", "3")
     folder = options.output / "mnist-cnn-T7-s0"
+    log = getattr(keras.callbacks.CSVLogger, moment)
 
-    class Stop(keras.callbacks.CSVLogger):
-        def on_epoch_begin(self, epoch, logs=None):
-            if epoch == 1:
-                self.on_train_end()  # closes the file
-                raise KeyboardInterrupt
+    def stop(logger, epoch, logs=None):
+        if epoch == 1:
+            logger.on_train_end()  # closes the file
+            raise KeyboardInterrupt
+        log(logger, epoch, logs)
 
+    logger = type("Logger", (keras.callbacks.CSVLogger,), {moment: stop})
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(keras.callbacks, "CSVLogger", Stop)
+        patch.setattr(keras.callbacks, "CSVLogger", logger)
         paper.train(options)
     assert not (folder / "result.json").exists()
     paper.train(options)
