@@ -49,6 +49,7 @@ def _export(model, path, overwrite, *options):
             "Artifacts are written by TensorFlow. Install it with "
             "`pip install 'keras_ram[export]'`."
         )
+    path = Path(path)  # a file, even with a slash at its end
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.keras"
         model.save(file)

@@ -80,6 +80,11 @@ def clutter(images, canvas_size, pieces, piece_size=PIECE_SIZE, seed=None):
 
 
 def _check_canvases(images, canvas_size, pieces, piece_size):
+    if not (isinstance(images, np.ndarray) and images.dtype.kind in "fiu"):
+        raise ValueError(
+            "Images must be an array of NumPy, of floats or integers. Received: "
+            f"{type(images).__name__}, dtype={getattr(images, 'dtype', None)}"
+        )
     check_images(images)
     check_integer("canvas_size", canvas_size)
     check_integer("pieces", pieces, least=0)

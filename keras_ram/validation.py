@@ -15,7 +15,8 @@ def check_integer(name, value, least=1):
     Returns:
         The value as an int of Python, which every file format can hold.
     """
-    if not isinstance(value, numbers.Integral) or value < least:
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or value < least:
         raise ValueError(
             f"`{name}` must be an integer of at least {least}. Received: {name}={value}"
         )

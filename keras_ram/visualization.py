@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_ram.validation import check_images
+from keras_ram.validation import check_images, check_labels
 
 
 def plot_glimpses(model, images, labels=None, class_names=None):
@@ -26,6 +26,9 @@ def plot_glimpses(model, images, labels=None, class_names=None):
         A `matplotlib.figure.Figure`; `figure.savefig("glimpses.png")` writes
         it to a file.
 
+    Raises:
+        ValueError: If images, labels or names do not fit the model.
+
     Example:
 
     >>> model = keras_ram.RAM(num_classes=10, num_glimpses=3, scales=(1, 2))
@@ -42,6 +45,21 @@ def plot_glimpses(model, images, labels=None, class_names=None):
         raise ValueError(
             f"Images must have 1 or 3 channels. Received: shape={images.shape}"
         )
+    if labels is not None:
+        labels = np.asarray(labels)
+        check_labels(images, labels, model.num_classes)
+        if labels.shape != images.shape[:1]:
+            raise ValueError(
+                "There must be one integer for each image. Received: labels.shape="
+                f"{labels.shape} and {len(images)} images"
+            )
+        labels = labels.astype(int)
+    names = range(model.num_classes) if class_names is None else class_names
+    if len(names) != model.num_classes:
+        raise ValueError(
+            f"There must be {model.num_classes} names, one for each class. "
+            f"Received: class_names={class_names}"
+        )
     rollout = model.rollout(images)
     locations = keras.ops.convert_to_numpy(rollout["locations"])  # (N, T, 2)
     probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(rollout["logits"]))
@@ -49,7 +67,6 @@ def plot_glimpses(model, images, labels=None, class_names=None):
         keras.ops.convert_to_numpy(model.glimpse_sensor(images, locations[:, step]))
         for step in range(model.num_glimpses)
     ]
-    names = range(model.num_classes) if class_names is None else class_names
     shades = {"cmap": "gray", "vmin": 0, "vmax": 1}
     if np.issubdtype(images.dtype, np.integer):
         images, patches = images / 255, [step / 255 for step in patches]
@@ -68,7 +85,7 @@ def plot_glimpses(model, images, labels=None, class_names=None):
         for step, axis in enumerate(row[1:]):
             # Patches side by side, with a white line between them.
             frames = np.pad(
-                patches[step][i],
+                np.clip(patches[step][i], 0, 1),  # the rounding of a mean
                 ((0, 0), (0, 0), (0, 1), (0, 0)),
                 constant_values=1,
             )

@@ -112,6 +112,12 @@ def test_bad_clutter(options, message):
             datasets.Canvases(np.zeros((2, 8, 8, 1)), np.zeros(2), **options)
 
 
+@pytest.mark.parametrize("images", [[[0]], np.zeros((2, 8, 8, 1), bool)])
+def test_canvases_are_of_floats_or_integers(images):
+    with pytest.raises(ValueError, match="array of NumPy, of floats or integers"):
+        translate(images, 20)
+
+
 def test_batches_of_canvases_take_labels_in_a_list():
     with pytest.raises(ValueError, match="`batch_size` must be an integer"):
         Canvases(np.zeros((3, 8, 8, 1)), [0, 1, 2], 20, batch_size=0)

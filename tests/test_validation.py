@@ -14,6 +14,7 @@ LABELS = np.array([0, 9])
 BAD_ARGUMENTS = [
     ({"num_classes": 1}, "`num_classes` must be an integer of at least 2"),
     ({"num_glimpses": 0}, "`num_glimpses` must be an integer of at least 1"),
+    ({"num_glimpses": True}, "`num_glimpses` must be an integer of at least 1"),
     ({"patch_size": 0}, "`patch_size` must be .* Received: patch_size=0"),
     ({"scales": ()}, "`scales` must have at least one number"),
     ({"scales": (1, -1)}, "`scales` must be positive. Received: scales=-1"),
@@ -98,6 +99,8 @@ def test_labels_are_needed(make_model):
     model.compile(jit_compile=JIT)
     with pytest.raises(ValueError, match="RAM learns from labels"):
         model.fit(IMAGES, verbose=0)
+    with pytest.raises(ValueError, match="RAM learns from labels"):
+        model.fit(IMAGES, LABELS, validation_data=(IMAGES,), verbose=0)
 
 
 def test_unknown_number_of_channels():

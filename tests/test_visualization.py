@@ -40,6 +40,26 @@ def test_boxes_and_patches_are_what_the_model_saw(dtype, channels, make_model, r
             assert axis.get_title().startswith(f"{step + 1}: {guess} (")
 
 
+@pytest.mark.parametrize(
+    "options,message",
+    [
+        ({"labels": np.eye(10)[:2]}, "There must be one integer for each image"),
+        ({"labels": [3]}, "There must be one integer for each image"),
+        ({"labels": [3, 10]}, r"Labels must be in \[0, 9\]"),
+        ({"class_names": ["a", "b"]}, "There must be 10 names, one for each class"),
+    ],
+)
+def test_refuses_labels_and_names_that_do_not_fit(options, message, make_model):
+    with pytest.raises(ValueError, match=message):
+        plot_glimpses(make_model(), np.zeros((2, 8, 8, 1)), **options)
+
+
+def test_white_is_not_whiter_than_white(make_model, caplog):
+    model = make_model(channels=3, scales=(1, 2.3))
+    plot_glimpses(model, np.ones((3, 9, 9, 3), "float32"))
+    assert not caplog.records  # of Matplotlib, which clips
+
+
 def test_refuses_images_without_channels(make_model):
     with pytest.raises(ValueError, match="Add a channel axis"):
         plot_glimpses(make_model(), np.zeros((2, 8, 8)))

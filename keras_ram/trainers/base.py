@@ -143,7 +143,7 @@ class BaseTrainer(keras.Model):
         check_images(x)
         check_labels(x, y, self.num_classes)
         if isinstance(validation_data, (tuple, list)):
-            x_val, y_val = validation_data[:2]
+            x_val, y_val, _ = keras.utils.unpack_x_y_sample_weight(validation_data)
             check_images(x_val)
             check_labels(x_val, y_val, self.num_classes)
         if not isinstance(callbacks, keras.callbacks.CallbackList):
