@@ -19,9 +19,9 @@ def read_card(name):
     return (FOLDER / f"{name}.md").read_text(encoding="utf-8")
 
 
-def prepare(name, images):
-    """A preset, and the first thousand digits, placed as its card says."""
-    images = images[:1000]
+def look(name, mnist):
+    """What a preset says of the first thousand digits, placed as on its card."""
+    images, labels = (values[:1000] for values in mnist[2])
     canvas = re.search(
         r"canvases of (\d+)x\1 pixels with (\d+) pieces", read_card(name)
     )
@@ -29,12 +29,12 @@ def prepare(name, images):
         size, pieces = map(int, canvas.groups())
         images = datasets.clutter(images, size, pieces, seed=2)
     model = keras_ram.RAM.from_preset(name)
-    assert model.name == name
-    return model, images
+    return model, images, labels, model.predict(images, batch_size=500, verbose=0)
 
 
-def predict(model, images):
-    return model.predict(images, batch_size=500, verbose=0)
+@pytest.fixture(scope="module", params=PRESETS)
+def case(request, mnist):
+    return request.param, *look(request.param, mnist)
 
 
 def on_an_edge(model, images, margin=1e-5):
@@ -54,21 +54,19 @@ def test_there_are_presets_and_each_is_small():
     assert max(sizes) < 2.2e6 and sum(sizes) < 10e6
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_error_and_logits_on_a_thousand_test_images(name, mnist):
-    _, _, (images, labels) = mnist
-    logits = predict(*prepare(name, images))
+def test_error_on_a_thousand_test_images(case):
+    name, model, _, labels, logits = case
+    assert model.name == name
     (figure,) = re.findall(r"first 1,000 test images: ([\d.]+)%", read_card(name))
-    wrong = np.sum(logits.argmax(axis=1) != labels[:1000])
+    wrong = np.sum(logits.argmax(axis=1) != labels)
     # One image is 0.1%; a runtime may decide one close call otherwise.
     assert abs(wrong - 10 * float(figure)) <= 1
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_same_logits_on_every_backend(name, mnist):
+def test_same_logits_on_every_backend(case):
     """The goldens come from TensorFlow."""
-    model, images = prepare(name, mnist[2][0])
-    expected, logits = np.load(GOLDENS / f"{name}.npy"), predict(model, images)
+    name, model, images, _, logits = case
+    expected = np.load(GOLDENS / f"{name}.npy")
     undecided = on_an_edge(model, images)
     assert np.mean(undecided) < 0.02
     np.testing.assert_allclose(
@@ -113,9 +111,9 @@ def write():
     """Writes what the preset says, on TensorFlow."""
     from conftest import MNIST_DIR
 
-    _, _, (images, _) = datasets.load_mnist(MNIST_DIR)
+    mnist = datasets.load_mnist(MNIST_DIR)
     for name in PRESETS:
-        np.save(GOLDENS / f"{name}.npy", predict(*prepare(name, images)))
+        np.save(GOLDENS / f"{name}.npy", look(name, mnist)[-1])
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ def test_backup_and_restore_after_a_killed_process(tmp_path):
 
             keras.utils.set_random_seed(0)
             (x, y), _, _ = keras_ram.datasets.load_digits()
-            model = keras_ram.RAM(10, 3, 4, core_units=16, seed=0)
+            model = keras_ram.RAM(10, 2, 4, core_units=16, seed=0)
             model.compile(jit_compile=keras.backend.backend() == "jax",
                           steps_per_execution=1)
             model.build((None, 8, 8, 1))

@@ -59,7 +59,7 @@ keras.utils.set_random_seed(0)
 (x, y), _, _ = keras_ram.datasets.load_digits()
 with scope:
     model = keras_ram.RAM(
-        10, 3, 4, core_units=16, initial_location="center", location_units=8, seed=0
+        10, 2, 4, core_units=16, initial_location="center", location_units=8, seed=0
     )
     model.build((None, 8, 8, 1))
     jit_compile = "auto" if keras.backend.backend() == "jax" else False
