@@ -7,9 +7,6 @@ from pathlib import Path
 # the way of the others.
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# An optimizer of tf2onnx that fails is a fault here, and not a warning. It then
-# keeps no copies of the graph, which are half of the time of an export.
-os.environ.setdefault("TF2ONNX_CATCH_ERRORS", "false")
 
 import keras
 import numpy as np
