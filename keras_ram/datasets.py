@@ -1,15 +1,17 @@
 """Images to look at: digits, MNIST, and digits at random places on a canvas."""
 
+import gzip
 import hashlib
 import os
-import tempfile
 import urllib.error
 import urllib.request
+import zlib
 from pathlib import Path
 
 import numpy as np
 
 from keras_ram.canvases import Canvases, clutter, translate
+from keras_ram.extras import extra
 
 __all__ = ["Canvases", "clutter", "load_digits", "load_mnist", "translate"]
 
@@ -44,7 +46,8 @@ def load_digits(seed=0):
 
     - [E. Alpaydin and C. Kaynak, 1998](https://doi.org/10.24432/C50P49)
     """
-    import sklearn.datasets
+    with extra("datasets"):
+        import sklearn.datasets
 
     digits = sklearn.datasets.load_digits()
     order = np.random.default_rng(seed).permutation(len(digits.target))
@@ -55,17 +58,18 @@ def load_digits(seed=0):
 
 
 def load_mnist(data_dir=None, download=False):
-    """Loads MNIST with TensorFlow Datasets.
+    """Loads MNIST from its four idx files, or with TensorFlow Datasets.
+
+    Both give the same images in the same order.
 
     Args:
         data_dir: `None`, or a folder with the four idx files, such as
-            `train-images-idx3-ubyte.gz`. They are prepared once, and kept
-            with the other data sets of TensorFlow Datasets.
-        download: Bool. If true, and MNIST was not prepared before, fetch it
-            from the internet.
+            `train-images-idx3-ubyte.gz`.
+        download: Bool. If true, and TensorFlow Datasets has not prepared MNIST
+            before, fetch it from the internet.
 
     Returns:
-        Three pairs `(images, labels)`: 50,000 for training, the last 10,000
+        Three pairs `(images, labels)`: 50,000 for training, 10,000 of the
         training digits for validation, 10,000 for test. Images are uint8 of
         shape `(n, 28, 28, 1)` in [0, 255], labels int32 of shape `(n,)` in
         [0, 9].
@@ -80,65 +84,75 @@ def load_mnist(data_dir=None, download=False):
 
     - [LeCun et al., 1998](http://yann.lecun.com/exdb/mnist/)
     """
-    import tensorflow_datasets as tfds
-
-    home = Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
-    if data_dir is not None:
-        data_dir = Path(data_dir)
-        home = home / "keras_ram" / _fingerprint(data_dir)
-    builder = tfds.builder("mnist", data_dir=home)
-    if not builder.is_prepared():
-        if data_dir is None:
-            _check_download(builder.URL, download)
-        _prepare(builder.data_path, data_dir)
-        builder = tfds.builder("mnist", data_dir=home)
-    splits = ["train[:50000]", "train[50000:]", "test"]
-    return tuple(
-        (images, labels.astype("int32"))
-        for images, labels in tfds.as_numpy(
-            builder.as_dataset(splits, batch_size=-1, as_supervised=True)
-        )
+    (images, labels), test = (
+        _prepared(download) if data_dir is None else _read_folder(Path(data_dir))
     )
+    return (images[:50000], labels[:50000]), (images[50000:], labels[50000:]), test
 
 
-def _fingerprint(data_dir):
-    """A name for what the idx files hold, so that other files get another."""
-    missing = [name for name in IDX_FILES if not (data_dir / name).is_file()]
+def _read_folder(folder):
+    missing = [name for name in IDX_FILES if not (folder / name).is_file()]
     if missing:
         raise FileNotFoundError(
             f"`data_dir` must hold the four idx files of MNIST. Received: "
-            f"data_dir={data_dir}, which lacks {', '.join(missing)}"
+            f"data_dir={folder}, which lacks {', '.join(missing)}"
         )
-    contents = b"".join((data_dir / name).read_bytes() for name in IDX_FILES)
-    return hashlib.sha256(contents).hexdigest()[:16]
+    paths = [folder / name for name in IDX_FILES]
+    return (
+        _read_split("train", 60000, *paths[:2]),
+        _read_split("test", 10000, *paths[2:]),
+    )
 
 
-def _prepare(place, data_dir):
-    """Prepares MNIST in a folder of its own, and then moves it to `place`.
+def _read_split(name, count, images, labels):
+    images, labels = _read_idx(images, (count, 28, 28)), _read_idx(labels, (count,))
+    if labels.max() > 9:
+        raise ValueError(
+            f"Labels of MNIST must be in [0, 9]. Received: {labels.max()} in the "
+            f"{name} labels. Is a file damaged?"
+        )
 
-    Of several processes that come here at once, the first to end puts it there.
-    """
-    import tensorflow_datasets as tfds
+    def place(i):  # TensorFlow Datasets sorts the examples by this hash
+        return hashlib.md5(f"{name}{i}".encode(), usedforsecurity=False).digest()
 
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place.parent) as scratch:
-        builder = tfds.builder("mnist", data_dir=scratch)
-        if data_dir is not None:
-            builder.URL = data_dir.absolute().as_uri() + "/"
-        try:
-            builder.download_and_prepare(
-                download_config=tfds.download.DownloadConfig(try_download_gcs=False)
-            )
-        except Exception as error:
-            raise ValueError(
-                f"MNIST could not be read. Received: data_dir={data_dir}. "
-                f"Is a file damaged? ({error})"
-            ) from error
-        try:
-            builder.data_path.rename(place)
-        except OSError:
-            if not place.is_dir():  # put there by another
-                raise
+    order = sorted(range(count), key=place)
+    return images[order, ..., None], labels[order].astype("int32")
+
+
+def _read_idx(path, shape):
+    """The bytes after a head: 0, 0, 8 for uint8, the number of axes, their sizes."""
+    head = bytes((0, 0, 8, len(shape))) + np.array(shape, ">i4").tobytes()
+    packed = path.read_bytes()
+    try:
+        contents = gzip.decompress(packed)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{path} is no gzip. Is a file damaged? ({error})") from error
+    if not contents.startswith(head) or len(contents) != len(head) + np.prod(shape):
+        raise ValueError(
+            f"{path} must hold uint8 of shape {shape} in the idx format. Received: "
+            f"{len(contents)} bytes that begin with {contents[: len(head)].hex(' ')}. "
+            "Is a file damaged?"
+        )
+    return np.frombuffer(contents, "uint8", offset=len(head)).reshape(shape)
+
+
+def _prepared(download):
+    with extra("datasets"):
+        import tensorflow_datasets as tfds
+
+    # TensorFlow Datasets reads the variable once, when it is imported.
+    builder = tfds.builder("mnist", data_dir=os.environ.get("TFDS_DATA_DIR"))
+    if not builder.is_prepared():
+        _check_download(builder.URL, download)
+        builder.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(try_download_gcs=False)
+        )
+    return [
+        (images, labels.astype("int32"))
+        for images, labels in tfds.as_numpy(
+            builder.as_dataset(["train", "test"], batch_size=-1, as_supervised=True)
+        )
+    ]
 
 
 def _check_download(url, download):

@@ -1,8 +1,10 @@
 import gzip
+import struct
 import urllib.error
 
 import numpy as np
 import pytest
+from conftest import MNIST_DIR
 
 from keras_ram import datasets
 from keras_ram.datasets import IDX_FILES, Canvases, clutter, load_mnist, translate
@@ -166,14 +168,59 @@ def test_mnist_folder_without_the_files(tmp_path):
         load_mnist(tmp_path)
 
 
-def test_damaged_mnist_leaves_nothing_behind(tmp_path, monkeypatch):
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "home"))
-    folder = tmp_path / "idx"
-    folder.mkdir()
-    for name in IDX_FILES:
-        (folder / name).write_bytes(gzip.compress(b"too short"))
-    with pytest.raises(ValueError, match="Is a file damaged"):
-        load_mnist(folder)
-    left = [path for path in (tmp_path / "home").rglob("*") if path.is_file()]
-    assert not left
-    assert not list((tmp_path / "home").rglob("tmp*"))
+@pytest.fixture
+def idx_folder(tmp_path):
+    """Images and labels of zeros, in the four idx files."""
+    for name, count in zip(IDX_FILES, (60000, 60000, 10000, 10000), strict=True):
+        shape = (count, 28, 28) if "images" in name else (count,)
+        write_idx(tmp_path / name, shape, bytes(np.prod(shape)))
+    return tmp_path
+
+
+def write_idx(path, shape, data, kind=8):
+    head = struct.pack(f">{len(shape) + 1}I", 256 * kind + len(shape), *shape)
+    path.write_bytes(gzip.compress(head + data, 1))
+
+
+DAMAGES = {
+    "no gzip": lambda path, _: path.write_bytes(b"<html>"),
+    "cut": lambda path, _: path.write_bytes(path.read_bytes()[:-9]),
+    "flipped": lambda path, _: path.write_bytes(path.read_bytes()[:-8] + bytes(8)),
+    "empty": lambda path, _: path.write_bytes(gzip.compress(b"")),
+    "short": lambda path, shape: write_idx(path, shape, b"too short"),
+    "long": lambda path, shape: write_idx(path, shape, bytes(np.prod(shape) + 1)),
+    "int8": lambda path, shape: write_idx(path, shape, bytes(np.prod(shape)), kind=9),
+    "fewer": lambda path, shape: write_idx(
+        path, (9, *shape[1:]), bytes(9 * np.prod(shape[1:], dtype=int))
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize(
+    "name,shape", [(IDX_FILES[1], (60000,)), (IDX_FILES[2], (10000, 28, 28))]
+)
+def test_damaged_mnist(damage, name, shape, idx_folder):
+    DAMAGES[damage](idx_folder / name, shape)
+    with pytest.raises(ValueError, match=f"{name}.* Is a file damaged"):
+        load_mnist(idx_folder)
+
+
+def test_mnist_with_a_label_beyond_nine(idx_folder):
+    write_idx(idx_folder / IDX_FILES[3], (10000,), bytes(9999) + b"\n")
+    with pytest.raises(ValueError, match="Received: 10 in the test labels"):
+        load_mnist(idx_folder)
+
+
+def test_mnist_of_a_folder_is_that_of_tensorflow_datasets(mnist, tmp_path, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    # The files, from where the fixture has them.
+    monkeypatch.setattr(
+        tfds.image_classification.MNIST, "URL", MNIST_DIR.absolute().as_uri() + "/"
+    )
+    for split, prepared in zip(mnist, load_mnist(download=True), strict=True):
+        for array, expected in zip(split, prepared, strict=True):
+            assert array.dtype == expected.dtype
+            np.testing.assert_array_equal(array, expected)
