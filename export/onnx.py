@@ -4,6 +4,7 @@ import json
 
 from keras_ram.export.serving import check, published, serving_function
 
+from keras_ram.extras import extra
 from keras_ram.serving import OUTPUTS, Server
 from keras_ram.validation import check_choice, check_file
 
@@ -47,9 +48,10 @@ def export_onnx(model, path, input_dtype="float32", overwrite=False):
     >>> export_onnx(model, os.path.join(tempfile.mkdtemp(), "ram.onnx")) < 0.1
     True
     """
-    import onnx
-    import onnxruntime
-    import tf2onnx
+    with extra("export"):
+        import onnx
+        import onnxruntime
+        import tf2onnx
 
     check_choice("input_dtype", input_dtype, tuple(SCALING))
     check_file("path", path)

@@ -5,6 +5,7 @@ from pathlib import Path
 import tensorflow as tf
 from keras_ram.export.serving import check, published, random_images, serving_function
 
+from keras_ram.extras import extra
 from keras_ram.serving import Server
 from keras_ram.validation import check_integer
 
@@ -75,7 +76,8 @@ def _runner(signature):
 
 def _write_warmup(server, folder):
     """One request to each signature, in the format of TF Serving."""
-    from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
+    with extra("export"):
+        from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
     folder.mkdir()
     with tf.io.TFRecordWriter(str(folder / "tf_serving_warmup_requests")) as writer:

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from keras_ram.extras import extra
 from keras_ram.validation import check_images, check_labels
 
 
@@ -37,7 +38,8 @@ def plot_glimpses(model, images, labels=None, class_names=None):
     >>> len(figure.axes)
     16
     """
-    from matplotlib.figure import Figure
+    with extra("plot"):
+        from matplotlib.figure import Figure
 
     check_images(images)
     images = keras.ops.convert_to_numpy(images)
