@@ -7,6 +7,8 @@ from keras_ram.location_sampler import LocationSampler
 from keras_ram.ram import RAM
 from keras_ram.visualization import plot_glimpses
 
+__version__ = "0.1.0"
+
 __all__ = [
     "GlimpseNet",
     "GlimpseSensor",
