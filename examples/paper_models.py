@@ -19,8 +19,8 @@ class RandomGlimpses(keras_ram.LocationSampler):
     def first(self, batch_size, training=False):
         return super().first(batch_size, training=True)
 
-    def call(self, hidden_states, training=False):
-        look = super().call(hidden_states, training=training)
+    def call(self, hidden_states, training=False, noise=None):
+        look = super().call(hidden_states, training=training, noise=noise)
         return {**look, "location": self.first(keras.ops.shape(hidden_states)[0])}
 
 

@@ -2,10 +2,11 @@
 
 import json
 
-from keras_ram.export.serving import check, published, serving_function
+from keras_ram.export.check import check, serving_function
+from keras_ram.export.publication import published
 
 from keras_ram.extras import extra
-from keras_ram.serving import OUTPUTS, Server
+from keras_ram.server import OUTPUTS, Server
 from keras_ram.validation import check_choice, check_file
 
 OPSET = 18  # the highest that tf2onnx writes
@@ -18,8 +19,9 @@ SCALING = {
 def export_onnx(model, path, input_dtype="float32", overwrite=False):
     """Writes an ONNX file.
 
-    Its input is `images`, its outputs are `logits`, `probabilities` and
-    `locations`, as for `export_saved_model`; batch, height and width are free.
+    Its input is `images`, its outputs are `logits`, `probabilities`, `locations`
+    and `num_glimpses`, as for `export_saved_model`; batch, height and width are
+    free.
     The file's metadata tell the settings of the model and how to scale pixels.
     What was written is checked, run in ONNX Runtime, and compared with the
     model before it is published.
@@ -52,6 +54,7 @@ def export_onnx(model, path, input_dtype="float32", overwrite=False):
         import onnx
         import onnxruntime
         import tf2onnx
+        from keras_ram.export.onnx_loops import hoist_invariants
 
     check_choice("input_dtype", input_dtype, tuple(SCALING))
     check_file("path", path)
@@ -61,7 +64,8 @@ def export_onnx(model, path, input_dtype="float32", overwrite=False):
         proto, _ = tf2onnx.convert.from_function(
             function, function.input_signature, opset=OPSET
         )
-        _name_dimensions(proto)
+        hoist_invariants(proto.graph)
+        _name(proto, model)
         onnx.helper.set_model_props(proto, _metadata(model, input_dtype))
         onnx.checker.check_model(proto, full_check=True)
         onnx.save(proto, file)
@@ -92,7 +96,9 @@ def _metadata(model, input_dtype):
     }
 
 
-def _name_dimensions(proto):
+def _name(proto, model):
+    proto.producer_name, proto.model_version = "keras_ram", 1
+    proto.graph.name = model.name
     (images,) = proto.graph.input
     for value in (images, *proto.graph.output):
         names = ("batch", "height", "width") if value is images else ("batch",)

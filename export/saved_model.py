@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import tensorflow as tf
-from keras_ram.export.serving import check, published, random_images, serving_function
+from keras_ram.export.check import check, random_images, serving_function
+from keras_ram.export.publication import published
 
 from keras_ram.extras import extra
-from keras_ram.serving import Server
+from keras_ram.server import Server
 from keras_ram.validation import check_integer
 
 SIGNATURES = {"serving_default": "float32", "serve_uint8": "uint8"}
@@ -18,7 +19,9 @@ def export_saved_model(model, path, version=1, overwrite=False):
     Its signatures are `serving_default` (`images`: float32 in [0, 1]) and
     `serve_uint8` (`images`: uint8 in [0, 255]). Both take any batch size,
     height and width, and give `logits` and `probabilities` of shape `(batch,
-    classes)`, and `locations` of shape `(batch, glimpses, 2)`, all float32.
+    classes)` and `locations` of shape `(batch, glimpses, 2)`, all float32, and
+    `num_glimpses`, int32 of shape `(batch,)`. Images with another number of channels
+    are an error.
     Nothing in them is random. The requests that TF Serving replays to warm up
     lie in `assets.extra`. What was written is loaded and compared with the
     model before it is published.

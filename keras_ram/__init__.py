@@ -1,20 +1,25 @@
 """The Recurrent Attention Model for Keras 3."""
 
 from keras_ram import datasets, reinforce
+from keras_ram.glimpse_cell import GlimpseCell
 from keras_ram.glimpse_net import GlimpseNet
 from keras_ram.glimpse_sensor import GlimpseSensor
 from keras_ram.location_sampler import LocationSampler
 from keras_ram.ram import RAM
+from keras_ram.stopping import cheapest_confidence, stopping_curve
 from keras_ram.visualization import plot_glimpses
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "GlimpseCell",
     "GlimpseNet",
     "GlimpseSensor",
     "LocationSampler",
     "RAM",
+    "cheapest_confidence",
     "datasets",
     "plot_glimpses",
     "reinforce",
+    "stopping_curve",
 ]

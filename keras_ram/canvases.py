@@ -3,7 +3,8 @@
 import keras
 import numpy as np
 
-from keras_ram.validation import check_images, check_integer
+from keras_ram.inputs import check_images
+from keras_ram.validation import check_integer
 
 PIECE_SIZE = 8  # as in the paper
 

@@ -13,7 +13,7 @@ CORES = {
 }
 
 
-def make_core(core, units, policy):
+def make_core(core, units=256, policy=None):
     """Turns what a user passes as `core` into an RNN cell.
 
     Args:
@@ -33,6 +33,20 @@ def make_core(core, units, policy):
         "which is a layer with a `state_size`, such as `keras.layers.LSTMCell(256)`. "
         f"Received: core={core!r}"
     )
+
+
+def draw_dropout_masks(core, inputs, states):
+    """Draws the masks that the core would draw at its first step.
+
+    Within a compiled loop a mask would belong to a single step. `keras.layers.RNN`
+    draws them beforehand as well.
+    """
+    if hasattr(core, "get_dropout_mask"):
+        core.get_dropout_mask(inputs)
+        core.get_recurrent_dropout_mask(keras.tree.flatten(states)[0])
+    for cell, cell_states in zip(getattr(core, "cells", ()), states, strict=False):
+        draw_dropout_masks(cell, inputs, cell_states)
+        inputs = keras.tree.flatten(cell_states)[0]  # as large as what it puts out
 
 
 def reset_dropout_masks(core):

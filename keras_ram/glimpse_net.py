@@ -1,11 +1,15 @@
 """Merges what a glimpse shows with where it was taken."""
 
+import math
+import numbers
+
 import keras
 from keras import ops
 
-from keras_ram.validation import check_integer
+from keras_ram.validation import check_integer, fixed
 
 
+@fixed("units", "what_units", "where_units", "filters")
 @keras.saving.register_keras_serializable("keras_ram")
 class GlimpseNet(keras.layers.Layer):
     """Merges patches ("what") and their location ("where") into one vector.
@@ -55,6 +59,11 @@ class GlimpseNet(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         filters = () if filters is None else filters
+        if isinstance(filters, numbers.Number):
+            raise ValueError(
+                "`filters` must be a sequence of integers, one for each convolution, "
+                f"such as ({filters},). Received: filters={filters!r}"
+            )
         self.units = check_integer("units", units)
         self.what_units = check_integer("what_units", what_units)
         self.where_units = check_integer("where_units", where_units)
@@ -73,7 +82,6 @@ class GlimpseNet(keras.layers.Layer):
             )
             for layer, number in enumerate(self.filters)
         ]
-        self.flatten = keras.layers.Flatten(**pictures)
         self.what = keras.layers.Dense(self.what_units, activation="relu", **options)
         self.where = keras.layers.Dense(self.where_units, activation="relu", **options)
         # One layer on both is the sum of a linear layer on each.
@@ -87,13 +95,33 @@ class GlimpseNet(keras.layers.Layer):
                 f"Received: patches.shape={tuple(patches_shape)}"
             )
         _, scales, height, width, channels = patches_shape
+        self.feature_size(min(height, width))
         shape = (None, height, width, scales * channels)
         for convolution in self.convolutions:
             convolution.build(shape)
             shape = convolution.compute_output_shape(shape)
-        self.what.build(self.flatten.compute_output_shape(shape))
+        self.what.build((None, math.prod(shape[1:])))
         self.where.build(locations_shape)
         self.merge.build((None, self.what_units + self.where_units))
+
+    def feature_size(self, patch_size):
+        """Cells along a side of what the convolutions make of a patch.
+
+        Raises:
+            ValueError: If nothing is left of it.
+        """
+        size = patch_size
+        for convolution in self.convolutions:
+            if convolution.padding == "valid":
+                size = (size - convolution.kernel_size[0]) // convolution.strides[0] + 1
+        if size < 1:
+            raise ValueError(
+                f"`filters` are too many for patches of {patch_size}x{patch_size} "
+                f"cells: nothing is left after {len(self.filters)} convolutions. "
+                f"Received: filters={self.filters}. Pass fewer, or a larger "
+                "`patch_size`."
+            )
+        return size
 
     def call(self, patches, locations):
         features = patches  # (B, k, w, w, C)
@@ -103,7 +131,9 @@ class GlimpseNet(keras.layers.Layer):
             features = ops.reshape(features, (-1, height, width, scales * channels))
             for convolution in self.convolutions:
                 features = convolution(features)
-        what = self.what(self.flatten(features))
+        # Not -1 for the width, which runtimes cannot infer of no image at all.
+        features = ops.reshape(features, (-1, math.prod(features.shape[1:])))
+        what = self.what(features)
         return self.merge(ops.concatenate([what, self.where(locations)], axis=1))
 
     def compute_output_shape(self, patches_shape, locations_shape):

@@ -6,13 +6,14 @@ import numbers
 import keras
 from keras import ops
 
-from keras_ram.validation import check_integer, check_positive
+from keras_ram.validation import check_integer, check_positive, fixed
 
 # Images are read in blocks of so many pixels side by side, because reading
 # contiguous memory is fast.
 BLOCK = 8
 
 
+@fixed("patch_size", "scales")
 @keras.saving.register_keras_serializable("keras_ram")
 class GlimpseSensor(keras.layers.Layer):
     """Cuts square patches of several resolutions around a location.
@@ -88,19 +89,49 @@ class GlimpseSensor(keras.layers.Layer):
             )
 
     def call(self, images, locations):
-        _, height, width, channels = ops.shape(images)
-        centres = (ops.cast(locations, "float32") + 1) / 2  # fractions of the image
+        return self.look(self.prepare(images), locations)
+
+    def prepare(self, images):
+        """What is done once for images that are looked at several times.
+
+        Args:
+            images: As for the call.
+
+        Returns:
+            A dict, for `look`.
+        """
+        width = ops.shape(images)[2]
         padding = _whole_blocks(width, BLOCK) - width
-        images = ops.pad(images, ((0, 0), (0, 0), (0, padding), (0, 0)))
+        padded = ops.pad(images, ((0, 0), (0, 0), (0, padding), (0, 0)))
+        return {"images": images, "padded": padded}
+
+    def look(self, prepared, locations, rows=None):
+        """Cuts patches out of prepared images.
+
+        Args:
+            prepared: What `prepare` returned for `n` images.
+            locations: As for the call, `(batch, 2)`.
+            rows: `None`, if there is one location for each image, or an int
+                tensor of shape `(batch,)`: the image that each location is in.
+
+        Returns:
+            As the call.
+        """
+        _, height, width, channels = ops.shape(prepared["images"])
+        images = prepared["padded"]
+        centres = (ops.cast(locations, "float32") + 1) / 2  # fractions of the image
         patches = []
         for scale in self.scales:
             whole = self._sees_most(images.shape, scale)
             y, weights_y = self._look(centres[:, 1:], height, scale, 1, whole)
             x, weights_x = self._look(centres[:, :1], width, scale, BLOCK, whole)
-            seen = images if whole else self._crop(images, y, x)  # (B, n, m, C)
+            if not whole:
+                seen = self._crop(images, rows, y, x)  # (B, n, m, C)
+            else:
+                seen = images if rows is None else ops.take(images, rows, axis=0)
             seen = ops.cast(seen, self.compute_dtype)
             seen = ops.reshape(seen, (-1, y.shape[1], x.shape[1] * channels))
-            seen = ops.matmul(weights_y, seen)
+            seen = ops.einsum("bvy,byx->bvx", weights_y, seen)
             seen = ops.reshape(seen, (-1, self.patch_size, x.shape[1], channels))
             patches.append(ops.einsum("byxc,bvx->byvc", seen, weights_x))
         return ops.stack(patches, axis=1)  # (B, k, w, w, C)
@@ -145,17 +176,18 @@ class GlimpseSensor(keras.layers.Layer):
         weights = ops.relu(overlap) / scale  # (B, w, n)
         return pixels, ops.cast(weights, self.compute_dtype)
 
-    def _crop(self, images, y, x):
+    def _crop(self, images, rows, y, x):
         """Cut out before it is weighed, the work follows the patch, not the image."""
         batch, height, width, channels = ops.shape(images)
+        rows = ops.arange(0, batch) if rows is None else rows
         row_length = width // BLOCK
         # Clipped as integers, so that NaN becomes some pixel and not a wild address.
-        rows = ops.clip(ops.cast(y, "int32"), 0, height - 1)
+        lines = ops.clip(ops.cast(y, "int32"), 0, height - 1)
         blocks = ops.clip(ops.cast(x[:, ::BLOCK] / BLOCK, "int32"), 0, row_length - 1)
-        image = ops.expand_dims(ops.arange(0, batch), 1)
-        rows = ops.expand_dims((image * height + rows) * row_length, 2)
+        image = ops.expand_dims(ops.cast(rows, "int32"), 1)
+        lines = ops.expand_dims((image * height + lines) * row_length, 2)
         images = ops.reshape(images, (-1, BLOCK * channels))
-        return ops.take(images, rows + ops.expand_dims(blocks, 1), axis=0)
+        return ops.take(images, lines + ops.expand_dims(blocks, 1), axis=0)
 
     def compute_output_shape(self, images_shape, locations_shape):
         side = self.patch_size

@@ -10,9 +10,11 @@ from keras_ram.validation import (
     check_integer,
     check_positive,
     check_share,
+    fixed,
 )
 
 
+@fixed("hidden_units", "step", "seed")
 @keras.saving.register_keras_serializable("keras_ram")
 class LocationSampler(keras.layers.Layer):
     """Draws the next location from a Gaussian around a learned mean.
@@ -89,12 +91,13 @@ class LocationSampler(keras.layers.Layer):
             check_share("step", step)
         if seed is not None:
             seed = check_integer("seed", seed, least=0)
-        self.stddev = stddev
         self.hidden_units = hidden_units
-        self.initial_location = initial_location
         self.step = step
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
+        # Variables, so that what was compiled sees when a callback changes them.
+        self._stddev = self._setting("stddev", stddev)
+        self._roams = self._setting("roams", initial_location == "random")
         self.hidden = (
             keras.layers.Dense(hidden_units, activation="relu", dtype="float32")
             if hidden_units
@@ -102,30 +105,64 @@ class LocationSampler(keras.layers.Layer):
         )
         self.mean = keras.layers.Dense(2, activation="tanh", dtype="float32")
 
+    def _setting(self, name, value):
+        return self.add_weight(
+            shape=(),
+            initializer=keras.initializers.Constant(float(value)),
+            trainable=False,
+            dtype="float32",
+            name=name,
+        )
+
+    @property
+    def stddev(self):
+        """Float. May be changed while training, as a learning rate may."""
+        # The shortest number that is the same in float32: 0.15, not 0.15000000596.
+        return float(str(keras.ops.convert_to_numpy(self._stddev)))
+
+    @stddev.setter
+    def stddev(self, value):
+        self._stddev.assign(check_positive("stddev", value))
+
+    @property
+    def initial_location(self):
+        """`"random"` or `"center"`. May be changed while training."""
+        return "random" if keras.ops.convert_to_numpy(self._roams) else "center"
+
+    @initial_location.setter
+    def initial_location(self, value):
+        check_choice("initial_location", value, ("random", "center"))
+        self._roams.assign(float(value == "random"))
+
     def build(self, hidden_states_shape):
         self.hidden.build(hidden_states_shape)
         self.mean.build(self.hidden.compute_output_shape(hidden_states_shape))
 
     def first(self, batch_size, training=False):
         """Locations of the first glimpse: float32, `(batch_size, 2)`."""
-        if training and self.initial_location == "random":
-            anywhere = keras.random.uniform(
-                (batch_size, 2), -1, 1, dtype="float32", seed=self.seed_generator
-            )
-            return self._within_reach(anywhere)
-        return ops.zeros((batch_size, 2), dtype="float32")
+        if not training:
+            return ops.zeros((batch_size, 2), dtype="float32")
+        anywhere = keras.random.uniform(
+            (batch_size, 2), -1, 1, dtype="float32", seed=self.seed_generator
+        )
+        return self._within_reach(self._roams * anywhere)
 
-    def call(self, hidden_states, training=False):
+    def noise(self, shape):
+        """Standard normal noise for a call: float32, `(*shape, 2)`."""
+        return keras.random.normal(
+            (*shape, 2), dtype="float32", seed=self.seed_generator
+        )
+
+    def call(self, hidden_states, training=False, noise=None):
         mean = self.mean(self.hidden(hidden_states))  # (B, 2)
         sample = mean
         if training:
-            noise = keras.random.normal(
-                ops.shape(mean), dtype="float32", seed=self.seed_generator
-            )
-            sample = ops.stop_gradient(mean + self.stddev * noise)
-        standardized = (sample - mean) / self.stddev
-        log_density = -0.5 * ops.square(standardized) - math.log(
-            self.stddev * math.sqrt(2 * math.pi)
+            if noise is None:
+                noise = self.noise(ops.shape(mean)[:1])
+            sample = ops.stop_gradient(mean + self._stddev * noise)
+        standardized = (sample - mean) / self._stddev
+        log_density = -0.5 * ops.square(standardized) - ops.log(
+            self._stddev * math.sqrt(2 * math.pi)
         )
         return {
             "location": self._within_reach(sample),
@@ -141,9 +178,13 @@ class LocationSampler(keras.layers.Layer):
 
     def save_own_variables(self, store):
         store["seed_state"] = self.seed_generator.state
+        store["stddev"], store["roams"] = self._stddev, self._roams
 
     def load_own_variables(self, store):
         self.seed_generator.state.assign(store["seed_state"][...])
+        if "stddev" in store:  # older files tell it in the config alone
+            self._stddev.assign(store["stddev"][...])
+            self._roams.assign(store["roams"][...])
 
     def get_config(self):
         config = {

@@ -1,23 +1,26 @@
 """The Recurrent Attention Model: the parts, and how they see an image together."""
 
+import warnings
+
 import keras
 from keras import ops
 
-from keras_ram.core import make_core, reset_dropout_masks
+from keras_ram.core import draw_dropout_masks, make_core, reset_dropout_masks
+from keras_ram.glimpse_cell import GlimpseCell
 from keras_ram.glimpse_net import GlimpseNet
 from keras_ram.glimpse_sensor import GlimpseSensor
+from keras_ram.inputs import check_images, is_symbolic, native
 from keras_ram.location_sampler import LocationSampler
-from keras_ram.presets import PRESETS, load
-from keras_ram.serving import Server
-from keras_ram.trainers import Trainer
-from keras_ram.validation import check_integer, check_positive
-
-# That can be frozen. The config of the core has its own word for it.
-PARTS = ("glimpse_net", "location_sampler", "classifier", "baseline")
+from keras_ram.loops import scan
+from keras_ram.persistence import Persistent
+from keras_ram.presets import PRESETS
+from keras_ram.stopping import look_until_sure, stop_when_sure
+from keras_ram.validation import check_integer, check_positive, check_share, fixed
 
 
+@fixed("num_classes")
 @keras.saving.register_keras_serializable("keras_ram")
-class RAM(Trainer):
+class RAM(Persistent):
     """The Recurrent Attention Model, a classifier that looks through glimpses.
 
     At each of `num_glimpses` steps the model sees only patches of the image
@@ -49,6 +52,8 @@ class RAM(Trainer):
             are rounded. See `LocationSampler`.
         seed: Int, for the locations and labels that the model draws. Initial
             weights follow `keras.utils.set_random_seed`.
+        stop_confidence: `None`, or the probability of a guess from which on the
+            model is sure at inference, and takes no more glimpses of that image.
         **kwargs: `name`, `dtype`.
 
     Call arguments:
@@ -56,7 +61,8 @@ class RAM(Trainer):
             [0, 1], or integers in [0, 255], which the model scales.
         training: Bool. If true, locations are sampled; if false, they are the
             means of the policy, and nothing is random.
-        return_rollout: Bool. Return all that `rollout` returns.
+        return_rollout: Bool. Return all that `rollout` returns, of all glimpses:
+            nothing is stopped.
 
     Returns:
         Logits of the last guess, float32, of shape `(batch, num_classes)`.
@@ -96,17 +102,20 @@ class RAM(Trainer):
         initial_location="random",
         location_step=None,
         seed=None,
+        stop_confidence=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.num_classes = check_integer("num_classes", num_classes, least=2)
-        self.num_glimpses = check_integer("num_glimpses", num_glimpses)
+        self.num_glimpses = num_glimpses
+        self.stop_confidence = stop_confidence
         check_positive("location_stddev", location_stddev)
         policy = self.dtype_policy
         self.glimpse_sensor = GlimpseSensor(patch_size, scales, dtype=policy)
         self.glimpse_net = GlimpseNet(
             glimpse_units, what_units, where_units, filters, dtype=policy
         )
+        self.glimpse_net.feature_size(patch_size)  # or the filters do not fit
         self.core = make_core(core, core_units, policy)
         self.location_sampler = LocationSampler(
             location_stddev, location_units, initial_location, location_step, seed
@@ -118,6 +127,28 @@ class RAM(Trainer):
         self.baseline = keras.layers.Dense(1, dtype="float32", name="baseline")
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
+    @property
+    def num_glimpses(self):
+        """Int, the most glimpses of an image. May be changed after training."""
+        return self._num_glimpses
+
+    @num_glimpses.setter
+    def num_glimpses(self, value):
+        self._num_glimpses = check_integer("num_glimpses", value)
+        self.compile_anew()
+
+    @property
+    def stop_confidence(self):
+        """`None`, or a probability. May be changed after training."""
+        return self._stop_confidence
+
+    @stop_confidence.setter
+    def stop_confidence(self, value):
+        if value is not None:
+            check_share("stop_confidence", value)
+        self._stop_confidence = value
+        self.compile_anew()
+
     def build(self, input_shape):
         if input_shape[-1] is None:
             raise ValueError(
@@ -125,65 +156,110 @@ class RAM(Trainer):
                 f"Received: input_shape={tuple(input_shape)}"
             )
         self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: input_shape[-1]})
-        locations_shape = (None, 2)
-        self.glimpse_sensor.build(input_shape, locations_shape)
-        self.glimpse_net.build(
-            self.glimpse_sensor.compute_output_shape(input_shape, locations_shape),
-            locations_shape,
+        cell = self.glimpse_cell()
+        cell.build(input_shape)
+        for head in (self.classifier, self.baseline):
+            head.build((None, cell.output_size))
+        self.freeze_as_saved()
+
+    def glimpse_cell(self):
+        """One step of attention: a `GlimpseCell` of the parts of this model."""
+        return GlimpseCell(
+            self.glimpse_sensor,
+            self.glimpse_net,
+            self.core,
+            self.location_sampler,
+            dtype=self.dtype_policy,
         )
-        if not self.core.built:  # a cell from a config comes with its weights
-            self.core.build((None, self.glimpse_net.units))
-        output_size = getattr(self.core, "output_size", None)
-        hidden_shape = (
-            None,
-            output_size or keras.tree.flatten(self.core.state_size)[0],
-        )
-        for head in (self.location_sampler, self.classifier, self.baseline):
-            head.build(hidden_shape)
+
+    def __call__(self, images, *args, **kwargs):
+        self._check(images)
+        return super().__call__(native(images), *args, **kwargs)
+
+    def _check(self, images):
+        nothing = getattr(images, "shape", ())[:1] == (0,)
+        if not (nothing or is_symbolic(images)):
+            check_images(images, self.input_spec.axes[-1] if self.built else None)
 
     def call(self, images, training=False, return_rollout=False):
-        dtype = keras.backend.standardize_dtype(images.dtype)
-        unit = 255 if keras.backend.is_int_dtype(dtype) else 1
-        batch_size = ops.shape(images)[0]
-        location = self.location_sampler.first(batch_size, training)  # (B, 2)
-        states = keras.layers.RNN(self.core).get_initial_state(batch_size)
-        locations, means, log_probs, hidden_states = [], [], [], []
-        for step in range(self.num_glimpses):
-            patches = self.glimpse_sensor(images, location) / unit  # (B, k, w, w, C)
-            glimpse = self.glimpse_net(patches, location)  # (B, G)
-            hidden_state, states = self.core(glimpse, states)  # (B, h)
-            if not keras.tree.is_nested(states):  # which Keras allows to a cell
-                states = [states]
-            locations.append(location)
-            hidden_states.append(hidden_state)
-            if step < self.num_glimpses - 1:
-                if self.rule.learning == "hybrid":
-                    # The reward trains the location network alone.
-                    hidden_state = ops.stop_gradient(hidden_state)
-                look = self.location_sampler(hidden_state, training=training)
-                location = look["location"]
-                means.append(look["mean"])
-                log_probs.append(look["log_prob"])
+        if return_rollout:
+            return self._rollout(images, training)
+        if training:
+            warnings.warn(
+                "RAM was called for training, but not by its own `fit`. Nothing that "
+                "follows trains its location network, which learns from rewards. Put "
+                "what comes before it, such as scaling and augmentation, into a "
+                "`tf.data` pipeline, and compile and fit the RAM itself.",
+                stacklevel=2,
+            )
+        if training or self.stop_confidence is None:
+            hidden_states = self._look(images, training)["hidden_state"]
+            return self.classifier(hidden_states[:, -1])  # (B, K)
+        return self._decide(images)["logits"]
+
+    def _look(self, images, training):
+        """All glimpses: what the cell found, each value `(batch, T, ...)`."""
+        cell = self.glimpse_cell()
+        images = cell.prepare(images)
+        batch_size = ops.shape(images["images"])[0]
+        states = cell.get_initial_state(batch_size, training)
+        noise = None
+        if training:
+            noise = self.location_sampler.noise((self.num_glimpses, batch_size))
+            draw_dropout_masks(
+                self.core, ops.zeros((batch_size, self.glimpse_net.units)), states[1]
+            )
+        # In hybrid learning the reward trains the location network alone.
+        options = {"training": training, "detach": self.rule.learning == "hybrid"}
+        seen = scan(
+            lambda states, noise: cell(images, states, noise=noise, **options),
+            states,
+            noise,
+            self.num_glimpses,
+        )
         reset_dropout_masks(self.core)
-        if not return_rollout:
-            return self.classifier(hidden_state)  # (B, K)
-        hidden_states = ops.stack(hidden_states, axis=1)  # (B, T, h)
-        return {
-            "locations": ops.stack(locations, axis=1),
-            "location_means": (
-                ops.stack(means, axis=1)
-                if means
-                else ops.zeros((batch_size, 0, 2), dtype="float32")
-            ),
-            "location_log_probs": (
-                ops.stack(log_probs, axis=1)
-                if log_probs
-                else ops.zeros((batch_size, 0), dtype="float32")
-            ),
+        return seen
+
+    def _rollout(self, images, training):
+        seen = self._look(images, training)
+        hidden_states = seen["hidden_state"]  # (B, T, h)
+        rollout = {
+            "locations": seen["location"],
+            # Nobody looks where the last one points.
+            "location_means": seen["mean"][:, :-1],
+            "location_log_probs": seen["log_prob"][:, :-1],
             "logits": self.classifier(hidden_states),
             # The error of the baseline is not the hidden state's to reduce.
             "baselines": self.baseline(ops.stop_gradient(hidden_states))[..., 0],
         }
+        return rollout
+
+    def decide(self, images):
+        """Looks at images until a guess is sure, and no longer.
+
+        The same as `rollout` tells, but for the work.
+
+        Args:
+            images: As for calling the model.
+
+        Returns:
+            A dict of `"logits"`, float32 of shape `(batch, num_classes)`, the last
+            guess, and `"locations"` and `"num_glimpses"` as in `rollout`.
+        """
+        self._check(images)
+        return self._decide(ops.convert_to_tensor(native(images)))
+
+    def _decide(self, images):
+        cell = self.glimpse_cell()
+        images = cell.prepare(images)
+        return look_until_sure(
+            lambda states, rows: cell(images, states, rows=rows),
+            self.classifier,
+            cell.get_initial_state(ops.shape(images["images"])[0]),
+            self.stop_confidence,
+            self.num_glimpses,
+            shrink=keras.backend.backend() != "jax" and not self.jit_compile,
+        )
 
     def rollout(self, images, training=False):
         """Looks at images, and tells everything about it.
@@ -204,57 +280,12 @@ class RAM(Trainer):
               glimpse.
             - `"baselines"`: `(batch, T)`, the return expected after each
               glimpse, if `compile` chose `baseline="learned"`.
+            - `"num_glimpses"`: int32, `(batch,)`. All of them, or with
+              `stop_confidence` those up to the first sure guess; locations and
+              logits then repeat the last of them.
         """
-        return self(images, training=training, return_rollout=True)
-
-    @classmethod
-    def from_preset(cls, preset):
-        """Loads a pretrained classifier.
-
-        Args:
-            preset: A name from `RAM.presets`, or the path of a `.keras` file.
-
-        Returns:
-            A `RAM`. Presets are not compiled: `compile` before `evaluate` and
-            `fit`; `predict` and `rollout` work at once.
-
-        Raises:
-            ValueError: If there is no such preset or file, if it is damaged,
-                or if it holds another model.
-        """
-        model = load(preset)
-        if not isinstance(model, cls):
-            raise ValueError(
-                f"{preset} holds no {cls.__name__}. Received: {type(model).__name__}"
-            )
-        return model
-
-    def export(
-        self,
-        filepath,
-        format="tf_saved_model",
-        verbose=None,
-        input_signature=None,
-        **kwargs,
-    ):
-        """Keras's own export, with the outputs of `keras_ram.export`.
-
-        The artifact takes `images`, float32, of any batch size, height and
-        width, and gives `logits`, `probabilities` and `locations`: on
-        TensorFlow in every format, on JAX in `"tf_saved_model"`.
-
-        Args:
-            filepath, format, verbose, input_signature, **kwargs: As in Keras.
-        """
-        server = Server(self)
-        signature = input_signature or server.signature()
-        server.export(str(filepath), format, verbose, signature, **kwargs)
-
-    def quantize(self, *args, **kwargs):
-        # A file of it could not be loaded: the config does not know of it.
-        raise NotImplementedError(
-            "RAM is not quantized in place. Export it, and quantize the ONNX file."
-        )
+        seen = self(images, training=training, return_rollout=True)
+        return stop_when_sure(seen, None if training else self.stop_confidence)
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], self.num_classes)
@@ -266,15 +297,6 @@ class RAM(Trainer):
             )
         shape = self.compute_output_shape(images.shape)
         return keras.KerasTensor(shape, dtype="float32")
-
-    @classmethod
-    def from_config(cls, config):
-        config = dict(config)
-        frozen = config.pop("frozen", ())  # older files do not have it
-        model = super().from_config(config)
-        for part in frozen:
-            getattr(model, part).trainable = False
-        return model
 
     def get_config(self):
         sensor, net = self.glimpse_sensor, self.glimpse_net
@@ -294,6 +316,6 @@ class RAM(Trainer):
             "initial_location": sampler.initial_location,
             "location_step": sampler.step,
             "seed": sampler.seed,
-            "frozen": [part for part in PARTS if not getattr(self, part).trainable],
+            "stop_confidence": self.stop_confidence,
         }
         return {**super().get_config(), **config}

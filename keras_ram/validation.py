@@ -1,5 +1,6 @@
 """Checks on what users pass, before anything is computed."""
 
+import difflib
 import inspect
 import math
 import numbers
@@ -7,6 +8,9 @@ from pathlib import Path
 
 import keras
 import numpy as np
+
+# Losses of Keras that take probabilities, and cannot be told otherwise.
+ON_PROBABILITIES = (keras.losses.kl_divergence, keras.losses.poisson)
 
 
 def check_integer(name, value, least=1):
@@ -49,6 +53,53 @@ def check_choice(name, value, choices):
         )
 
 
+def check_known(method, options, *functions):
+    """Raises `TypeError` for an option that none of the functions takes.
+
+    Args:
+        method: String, the name that the user called.
+        options: Dict of what was passed beside named arguments.
+        functions: Functions whose named arguments are known.
+    """
+    known = {n for f in functions for n in inspect.signature(f).parameters}
+    known -= {"self", "kwargs"}
+    for name in options.keys() - known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f" Did you mean `{near[0]}`?" if near else ""
+        if name in inspect.signature(keras.optimizers.Adam).parameters:
+            hint = " It belongs to the optimizer: `keras.optimizers.Adam(...)`."
+        raise TypeError(
+            f"`{method}` takes no argument `{name}`.{hint} "
+            f"It takes {', '.join(sorted(known))}."
+        )
+
+
+def fixed(*names):
+    """A class decorator: these attributes are set once, by the constructor.
+
+    Weights were made for them, and functions compiled. A change would be ignored by
+    what is compiled, and not by the rest.
+    """
+
+    def decorate(cls):
+        set_attribute = cls.__setattr__
+
+        def __setattr__(self, name, value):
+            if name in names and name in vars(self):
+                raise AttributeError(
+                    f"`{name}` cannot be changed after {cls.__name__} was made. Make "
+                    f"another one: `{cls.__name__}.from_config("
+                    f"{{**this.get_config(), {name!r}: ...}})`. "
+                    f"Received: {name}={value}"
+                )
+            set_attribute(self, name, value)
+
+        cls.__setattr__ = __setattr__
+        return cls
+
+    return decorate
+
+
 def check_file(name, path):
     """Raises `IsADirectoryError` if `path` is a folder."""
     if Path(path).is_dir():
@@ -56,88 +107,23 @@ def check_file(name, path):
 
 
 def check_loss(loss, names):
-    """Raises `ValueError` unless `loss` is one on logits.
+    """Raises `ValueError` unless `loss` is one loss on logits.
 
     Args:
         loss: What was passed to `compile`, but for the strings in `names`.
         names: The strings that may be passed.
     """
+    try:
+        parameters = inspect.signature(loss).parameters
+    except (TypeError, ValueError):  # no function
+        parameters = {}
     # A function of Keras is one on probabilities unless it is told otherwise.
-    on_probabilities = inspect.isfunction(loss) and (
-        "from_logits" in inspect.signature(loss).parameters
-    )
-    on_logits = getattr(loss, "from_logits", not on_probabilities)
-    if loss is None or isinstance(loss, str) or not on_logits:
+    told = parameters["from_logits"].default if "from_logits" in parameters else True
+    on_logits = getattr(loss, "from_logits", told) is True
+    function = getattr(loss, "fn", loss)
+    if not callable(loss) or function in ON_PROBABILITIES or not on_logits:
         raise ValueError(
-            "`loss` must be a loss on logits: an object, with `from_logits=True` "
-            f"if it is a cross-entropy, or one of {', '.join(names)}. "
-            f"Received: loss={loss}"
+            "`loss` must be one loss on logits: an object or a function, with "
+            "`from_logits=True` if it is a cross-entropy, or one of "
+            f"{', '.join(names)}. Received: loss={loss}"
         )
-
-
-def check_images(images):
-    """Raises `ValueError` if an array of images cannot be looked at.
-
-    Only arrays and tensors are checked. A pipeline shows its values later.
-
-    Args:
-        images: What was passed as `x` to `fit`, `evaluate` or `predict`.
-    """
-    if not _is_array(images):
-        return
-    shape = tuple(images.shape)
-    if len(shape) != 4:
-        raise ValueError(
-            "Images must have shape (batch, height, width, channels). Received: "
-            f"shape={shape}. Add a channel axis to grey images with "
-            "`images[..., None]`, and a batch axis to one image with `image[None]`."
-        )
-    if 0 in shape:
-        raise ValueError(f"There are no images to look at. Received: shape={shape}")
-    if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(images.dtype)):
-        return  # integers are finite
-    if not isinstance(images, np.ndarray):  # of which a copy would be made
-        images = keras.ops.convert_to_numpy(images)
-    # The extremes are not finite where any value is not; no copy is made.
-    if not (np.isfinite(images.min()) and np.isfinite(images.max())):
-        raise ValueError(
-            "Images must be finite. Received NaN or infinity in "
-            f"{np.sum(~np.isfinite(images).all(axis=(1, 2, 3)))} of {shape[0]} images."
-        )
-
-
-def check_labels(images, labels, num_classes):
-    """Raises `ValueError` if an array of labels does not fit the classes.
-
-    Args:
-        images: What was passed as `x`. A pipeline brings its own labels.
-        labels: What was passed as `y`: classes or one-hot rows.
-        num_classes: Int.
-    """
-    if labels is None and _is_array(images):
-        raise ValueError("RAM learns from labels. Received: y=None")
-    if not _is_array(labels):
-        return
-    shape = tuple(labels.shape)
-    if len(shape) == 2 and shape[1] == num_classes:
-        return
-    if len(shape) != 1 and shape[1:] != (1,):
-        raise ValueError(
-            "Labels must have shape (batch,) with integer classes, or "
-            f"(batch, {num_classes}) with one-hot rows. Received: shape={shape}"
-        )
-    labels = keras.ops.convert_to_numpy(labels)
-    if labels.dtype.kind not in "biuf":
-        raise ValueError(
-            f"Labels must be numbers of classes. Received: dtype={labels.dtype}"
-        )
-    if labels.size and not (0 <= labels.min() and labels.max() < num_classes):
-        raise ValueError(
-            f"Labels must be in [0, {num_classes - 1}], because "
-            f"num_classes={num_classes}. Received: labels from {labels.min()} to "
-            f"{labels.max()}"
-        )
-
-
-def _is_array(data):
-    return isinstance(data, np.ndarray) or keras.ops.is_tensor(data)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from keras_ram.extras import extra
-from keras_ram.validation import check_images, check_labels
+from keras_ram.inputs import check_images, check_labels
 
 
 def plot_glimpses(model, images, labels=None, class_names=None):
@@ -49,7 +49,7 @@ def plot_glimpses(model, images, labels=None, class_names=None):
         )
     if labels is not None:
         labels = np.asarray(labels)
-        check_labels(images, labels, model.num_classes)
+        check_labels(labels, len(images), model.num_classes)
         if labels.shape != images.shape[:1]:
             raise ValueError(
                 "There must be one integer for each image. Received: labels.shape="

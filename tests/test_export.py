@@ -57,6 +57,7 @@ print(json.dumps({name: value.shape.as_list() for name, value in floats.items()}
         "logits": [3, 10],
         "probabilities": [3, 10],
         "locations": [3, 3, 2],
+        "num_glimpses": [3],
     }
     pixels = np.round(images * 255).astype("uint8")
     for name, inputs in (("floats", images), ("integers", pixels)):
@@ -88,6 +89,7 @@ def test_onnx_in_its_runtime(onnx_file, model, rng):
         "logits": ["batch", 10],
         "probabilities": ["batch", 10],
         "locations": ["batch", 3, 2],
+        "num_glimpses": ["batch"],
     }
     assert images_input.type == f"tensor({onnx_file.stem.replace('32', '')})"
     for size in SIZES:
@@ -101,7 +103,9 @@ def test_onnx_in_its_runtime(onnx_file, model, rng):
 
 
 def test_nothing_random_is_in_the_onnx_file(onnx_file):
-    operations = {node.op_type for node in onnx.load(onnx_file).graph.node}
+    nodes = onnx.load(onnx_file).graph.node
+    (loop,) = [node for node in nodes if node.op_type == "Loop"]
+    operations = {node.op_type for node in [*nodes, *loop.attribute[0].g.node]}
     assert "MatMul" in operations or "Gemm" in operations
     assert not [name for name in operations if "random" in name.lower()]
 
@@ -124,7 +128,12 @@ def check_against(model, run, rng, sizes=SIZES):
     for size in sizes:
         images = images_of(size, rng)
         outputs, rollout = run(images), model.rollout(images)
-        assert set(outputs) == {"logits", "probabilities", "locations"}
+        assert set(outputs) == {
+            "logits",
+            "probabilities",
+            "locations",
+            "num_glimpses",
+        }
         np.testing.assert_allclose(
             outputs["logits"], rollout["logits"][:, -1], atol=1e-4
         )
@@ -185,7 +194,9 @@ def test_a_half_precision_model_is_exported_in_float32(make_model, tmp_path, rng
     float_model = make_model(core="lstm", filters=(4,))
     float_model.set_weights(model.get_weights())
     session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
-    assert {output.type for output in session.get_outputs()} == {"tensor(float)"}
+    types = {output.name: output.type for output in session.get_outputs()}
+    assert types.pop("num_glimpses") == "tensor(int32)"
+    assert set(types.values()) == {"tensor(float)"}
     images = images_of((3, 20, 30), rng)
     (logits,) = session.run(["logits"], {"images": images})
     np.testing.assert_allclose(
@@ -201,6 +212,102 @@ def test_metadata_tells_how_to_use_the_file(onnx_file, model):
     assert json.loads(metadata["keras_ram.num_classes"]) == 10
     interval = "[0, 255]" if onnx_file.stem == "uint8" else "[0, 1]"
     assert interval in metadata["keras_ram.input"]
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_other_channels_are_refused_by_the_artifacts(
+    channels, model, onnx_file, tmp_path, rng
+):
+    images = rng.uniform(size=(3, 20, 30, channels)).astype("float32")
+    export_saved_model(model, tmp_path / "ours")
+    model.export(tmp_path / "keras", "tf_saved_model", False)
+    for folder in (tmp_path / "ours" / "1", tmp_path / "keras"):
+        for name, signature in tf.saved_model.load(folder).signatures.items():
+            values = (255 * images).astype("uint8") if "uint8" in name else images
+            with pytest.raises(tf.errors.InvalidArgumentError, match="expected shape"):
+                signature(images=tf.constant(values))
+    dtype = onnx_file.stem
+    values = (255 * images).astype("uint8") if dtype == "uint8" else images
+    session = onnxruntime.InferenceSession(onnx_file)
+    with pytest.raises(Exception, match="Got invalid dimensions for input: images"):
+        session.run(None, {"images": values})
+
+
+def test_no_image_at_all(model, onnx_file, tmp_path):
+    none = np.zeros((0, 20, 30, 1), onnx_file.stem)
+    session = onnxruntime.InferenceSession(onnx_file)
+    assert session.run(["logits"], {"images": none})[0].shape == (0, 10)
+    assert model(none).shape == (0, 10)
+
+
+def test_artifacts_stop_when_the_model_is_sure(model, tmp_path, rng):
+    images = images_of((40, 9, 13), rng)
+    logits = model.rollout(images)["logits"][:, :2].numpy()
+    tops = keras.ops.convert_to_numpy(keras.ops.max(keras.ops.softmax(logits), axis=-1))
+    model.stop_confidence = float(np.median(tops))
+    try:
+        expected = model.rollout(images)
+        assert 3 > np.mean(expected["num_glimpses"]) > 1
+        export_saved_model(model, tmp_path / "m")
+        export_onnx(model, tmp_path / "m.onnx")
+        names = ["logits", "locations", "num_glimpses"]
+        session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+        signature = tf.saved_model.load(tmp_path / "m/1").signatures["serving_default"]
+        loaded = signature(images=tf.constant(images))
+        for seen in (
+            dict(zip(names, session.run(names, {"images": images}), strict=True)),
+            {name: loaded[name].numpy() for name in names},
+        ):
+            np.testing.assert_array_equal(
+                seen["num_glimpses"], expected["num_glimpses"]
+            )
+            np.testing.assert_allclose(
+                seen["locations"], expected["locations"], atol=1e-4
+            )
+            np.testing.assert_allclose(
+                seen["logits"], expected["logits"][:, -1], atol=1e-4
+            )
+    finally:
+        model.stop_confidence = None
+
+
+def test_artifacts_do_not_grow_with_the_glimpses(make_model, tmp_path):
+    nodes = []
+    for number in (8, 64):
+        export_onnx(make_model(num_glimpses=number), tmp_path / f"{number}.onnx")
+        graph = onnx.load(tmp_path / f"{number}.onnx").graph
+        (loop,) = [node for node in graph.node if node.op_type == "Loop"]
+        nodes.append((len(graph.node), len(loop.attribute[0].g.node)))
+    assert nodes[0] == nodes[1]
+
+
+def test_adapters_are_merged(make_model, tmp_path, rng):
+    images = images_of((3, 20, 30), rng)
+    model, float_model = make_model(dtype="mixed_bfloat16"), make_model()
+    dense = model.glimpse_net.merge
+    dense.enable_lora(2)
+    dense.lora_kernel_b.assign(rng.normal(size=dense.lora_kernel_b.shape))
+    export_onnx(model, tmp_path / "m.onnx")
+    float_model.set_weights([w for w in model.weights if "lora" not in w.name])
+    a, b = (w.numpy() for w in (dense.lora_kernel_a, dense.lora_kernel_b))
+    merged = float_model.glimpse_net.merge.kernel
+    merged.assign(merged.numpy() + dense.lora_alpha / 2 * a @ b)
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+    (logits,) = session.run(["logits"], {"images": images})
+    np.testing.assert_allclose(logits, float_model(images), atol=1e-4)
+
+
+def test_the_graph_has_the_name_of_the_model(onnx_file, model):
+    proto = onnx.load(onnx_file)
+    assert proto.graph.name == model.name
+    assert (proto.producer_name, proto.model_version) == ("keras_ram", 1)
+
+
+@pytest.mark.parametrize("export", [export_onnx, export_saved_model])
+def test_only_a_ram_is_exported(export, model, tmp_path):
+    around = keras.Sequential([keras.layers.Rescaling(1 / 255), model])
+    with pytest.raises(ValueError, match="Only a `keras_ram.RAM` is exported"):
+        export(around, tmp_path / "m")
 
 
 def test_a_model_without_weights(tmp_path):

@@ -11,6 +11,8 @@ from keras_ram.export import export_onnx, export_saved_model
 from runtimes import RUNTIMES, load_in_a_session
 from tensorflow_serving.apis import prediction_log_pb2
 
+from keras_ram.server import OUTPUTS
+
 
 @pytest.fixture(scope="module")
 def artifacts(make_model, tmp_path_factory):
@@ -66,7 +68,7 @@ def test_rest_requests_in_rows(artifacts, images):
         for row in range(len(instances))
     ]
     for row, expected in zip(rows, model.predict(images, verbose=0), strict=True):
-        assert set(row) == {"logits", "probabilities", "locations"}
+        assert set(row) == set(OUTPUTS)
         np.testing.assert_allclose(row["logits"], expected, atol=1e-4)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import tensorflow as tf
-from keras_ram.export import export_onnx, export_saved_model, serving
+from keras_ram.export import check, export_onnx, export_saved_model
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_a_new_version_stands_beside_the_old(model, tmp_path):
 
 @pytest.mark.parametrize("export", [export_onnx, export_saved_model])
 def test_a_failed_check_publishes_nothing(export, model, tmp_path, monkeypatch):
-    monkeypatch.setattr(serving, "TYPICAL", 0.0)
+    monkeypatch.setattr(check, "TYPICAL", 0.0)
     with pytest.raises(RuntimeError, match="Nothing was published"):
         export(model, tmp_path / "m")
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]

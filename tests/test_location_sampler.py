@@ -16,7 +16,7 @@ def test_inference_is_the_mean_and_draws_nothing(rng):
     hidden = rng.normal(size=(6, 5)).astype("float32")
     state = ops.convert_to_numpy(sampler.seed_generator.state.value)
     look = numpy(sampler(hidden))
-    kernel, bias = (ops.convert_to_numpy(weight) for weight in sampler.weights[:2])
+    kernel, bias = (ops.convert_to_numpy(weight) for weight in sampler.mean.weights)
     np.testing.assert_allclose(look["mean"], np.tanh(hidden @ kernel + bias), atol=1e-6)
     np.testing.assert_array_equal(look["location"], look["mean"])
     np.testing.assert_array_equal(sampler.seed_generator.state.value, state)

@@ -2,6 +2,7 @@
 
 import importlib.util
 
+import keras
 import numpy as np
 import onnxruntime
 import pytest
@@ -46,3 +47,13 @@ def test_without_tensorflow(make_model, tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"pip install 'keras_ram\[export\]'"):
         export_onnx(make_model(), tmp_path / "m.onnx")
+
+
+def test_a_cell_that_the_exporting_process_does_not_know(make_model, tmp_path):
+    @keras.saving.register_keras_serializable("mine")
+    class Cell(keras.layers.SimpleRNNCell):
+        pass
+
+    with pytest.raises(RuntimeError, match="does not know.*on the TensorFlow backend"):
+        export_onnx(make_model(core=Cell(8)), tmp_path / "m.onnx")
+    assert not list(tmp_path.iterdir())

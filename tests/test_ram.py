@@ -153,7 +153,7 @@ def test_symbolic_images(policy, make_model, batch):
     symbols = model.rollout(images)
     outputs = keras.Model(images, symbols)(batch[0])
     for name, symbol in symbols.items():
-        assert symbol.dtype == "float32"
+        assert symbol.dtype == ("int32" if name == "num_glimpses" else "float32")
         assert symbol.shape == (None, *outputs[name].shape[1:])
     np.testing.assert_array_equal(
         numpy(outputs)["logits"], numpy(model.rollout(batch[0]))["logits"]
@@ -192,8 +192,9 @@ def test_half_precision(policy, make_model, batch, tmp_path):
     losses = history.history["loss"]
     assert losses[-1] < 0.7 * losses[0]
     assert model.core.compute_dtype == policy.removeprefix("mixed_")
-    for value in model.rollout(images).values():
-        assert keras.backend.standardize_dtype(value.dtype) == "float32"
+    for name, value in model.rollout(images).items():
+        dtype = "int32" if name == "num_glimpses" else "float32"
+        assert keras.backend.standardize_dtype(value.dtype) == dtype
     model.save(tmp_path / "m.keras")
     restored = keras.saving.load_model(tmp_path / "m.keras")
     assert restored.dtype_policy.name == policy
@@ -236,3 +237,32 @@ def test_numbers_of_numpy_become_those_of_python(make_model):
     config = json.loads(json.dumps(model.get_config()))
     assert config["num_classes"] == 3
     assert config["scales"] == [1, 2.5]
+
+
+def test_a_frozen_layer_within_a_part_stays_frozen(make_model, batch, tmp_path):
+    model = make_model(patch_size=8, filters=(4, 4))
+    model.glimpse_net.convolutions[0].trainable = False
+    model.location_sampler.mean.bias.trainable = False
+    model.compile(**FEW_STEPS)
+    model.fit(*batch, verbose=0)
+    model.save(tmp_path / "m.keras")
+    restored = keras.saving.load_model(tmp_path / "m.keras")
+    flags = [[w.trainable for w in m.weights] for m in (model, restored)]
+    assert flags[0] == flags[1]
+    assert int(restored.optimizer.iterations) == 2
+    kernel = restored.glimpse_net.convolutions[0].kernel
+    before = ops.convert_to_numpy(kernel).copy()
+    restored.fit(*batch, verbose=0)
+    np.testing.assert_array_equal(ops.convert_to_numpy(kernel), before)
+
+
+def test_float64(make_model, batch):
+    double = make_model(dtype="float64")
+    single = make_model()
+    double.set_weights(single.get_weights())
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(double(batch[0])),
+        ops.convert_to_numpy(single(batch[0])),
+        rtol=0,
+        atol=1e-5,
+    )

@@ -196,3 +196,67 @@ def test_real_mnist_is_learned(mnist):
     model.fit(x[:32000], y[:32000], batch_size=128, verbose=0)
     logs = model.evaluate(x_val[:2000], y_val[:2000], verbose=0, return_dict=True)
     assert logs["accuracy"] > 0.4  # chance is 0.1
+
+
+def test_exploration_is_annealed_by_a_callback(make_model, batch, tmp_path):
+    """As a learning rate is, in what was compiled as well, and saved with it."""
+    model = make_model(initial_location="center", num_glimpses=2)
+    model.compile(keras.optimizers.SGD(0.0), baseline=None)
+    seen = []
+
+    def spread(epoch, logs):
+        model.location_sampler.stddev = [0.5, 0.01, 0.01][epoch]
+        model.location_sampler.initial_location = ["center", "center", "random"][epoch]
+
+    def read(epoch, logs):
+        seen.append(abs(logs["reinforce_loss"]))
+
+    callback = keras.callbacks.LambdaCallback(on_epoch_begin=spread, on_epoch_end=read)
+    # With zero rate and no baseline the loss is the mean of -log_prob where right.
+    model.fit(*batch, batch_size=64, epochs=3, verbose=0, callbacks=[callback])
+    assert model.location_sampler.stddev == 0.01
+    assert model.get_config()["location_stddev"] == 0.01
+    assert seen[1] > 1.5 * seen[0]  # a density 2,500 times as high has a log of 7.8
+    model.save(tmp_path / "m.keras")
+    model.save_weights(tmp_path / "m.weights.h5")
+    restored = keras.saving.load_model(tmp_path / "m.keras")
+    assert restored.location_sampler.stddev == 0.01
+    assert restored.location_sampler.initial_location == "random"
+    fresh = make_model(num_glimpses=2)
+    fresh.load_weights(tmp_path / "m.weights.h5")
+    assert fresh.location_sampler.stddev == 0.01
+
+
+def test_more_glimpses_after_training(make_model, batch):
+    model = make_model()
+    model.compile()
+    three = model.predict(batch[0], verbose=0)
+    model.num_glimpses = 5
+    five = model.predict(batch[0], verbose=0)
+    assert np.abs(five - three).max() > 1e-4
+    expected = ops.convert_to_numpy(model.rollout(batch[0])["logits"])
+    np.testing.assert_allclose(five, expected[:, 4], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(three, expected[:, 2], rtol=0, atol=1e-5)
+    model.fit(*batch, verbose=0)
+    model.num_glimpses = 3
+    model.fit(*batch, verbose=0)
+
+
+def test_within_another_model_it_says_what_it_does_not_learn(make_model, batch):
+    ram = make_model()
+    before = ops.convert_to_numpy(ram.location_sampler.mean.kernel).copy()
+    around = keras.Sequential(
+        [keras.Input((8, 8, 1)), keras.layers.Rescaling(1.0), ram]
+    )
+    around.compile(
+        "adam",
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile=False,
+    )
+    with pytest.warns(UserWarning) as warned:
+        around.fit(*batch, verbose=0)
+    texts = [str(warning.message) for warning in warned]
+    assert any("trains its location network" in text for text in texts)
+    np.testing.assert_array_equal(
+        ops.convert_to_numpy(ram.location_sampler.mean.kernel), before
+    )

@@ -30,6 +30,13 @@ def load(preset):
     try:
         return keras.saving.load_model(path, compile=False)
     except Exception as error:
+        if "Could not locate class" in str(error):
+            raise ValueError(
+                f"{path} holds a class that this process does not know. Import the "
+                "module that registers it first. Artifacts of JAX and PyTorch are "
+                "written by a process of their own: export such a model on the "
+                f"TensorFlow backend. ({error})"
+            ) from error
         raise ValueError(
             f"{path} could not be loaded. Is the file damaged, or not a `.keras` "
             f"file? ({error})"

@@ -1,13 +1,15 @@
 """What training is on every backend: the options, the objective and the logs."""
 
 import dataclasses
+import inspect
 
 import keras
 from keras import ops
 
 from keras_ram import reinforce
+from keras_ram.trainers.guard import GuardedModel
 from keras_ram.trainers.learning_rule import LearningRule
-from keras_ram.validation import check_images, check_labels, check_loss
+from keras_ram.validation import check_known, check_loss
 
 # Both are made for logits; by name, Keras would expect probabilities.
 CROSS_ENTROPIES = {
@@ -16,7 +18,7 @@ CROSS_ENTROPIES = {
 }
 
 
-class BaseTrainer(keras.Model):
+class BaseTrainer(GuardedModel):
     """Adds REINFORCE to `keras.Model`: `compile`, its options, the objective.
 
     A backend's trainer adds a `train_step` that follows the gradient of
@@ -31,6 +33,7 @@ class BaseTrainer(keras.Model):
         self.reward_tracker = keras.metrics.Mean(name="reward")
         self.reinforce_tracker = keras.metrics.Mean(name="reinforce_loss")
         self.baseline_tracker = keras.metrics.Mean(name="baseline_loss")
+        self.glimpses_tracker = keras.metrics.Mean(name="num_glimpses")
         # Always there, so that one `.keras` file suits every `compile`.
         self.mean_reward = self.add_weight(
             shape=(),
@@ -45,7 +48,7 @@ class BaseTrainer(keras.Model):
     def replicas(self):
         return 1
 
-    def execution(self, run_eagerly):
+    def execution(self, **options):
         """What the backend chooses where `compile` is told `"auto"`."""
         return {"jit_compile": "auto", "steps_per_execution": 1}
 
@@ -102,12 +105,17 @@ class BaseTrainer(keras.Model):
         Raises:
             ValueError: If an option is unknown, or does not go with another.
         """
+        check_known("compile", kwargs, BaseTrainer.compile, keras.Model.compile)
         rule = LearningRule(learning, reward, baseline, episodes, discount)
+        if inspect.isclass(loss):
+            loss = {kind: name for name, kind in CROSS_ENTROPIES.items()}.get(
+                loss, loss
+            )
         if isinstance(loss, str) and loss in CROSS_ENTROPIES:
             loss = CROSS_ENTROPIES[loss](from_logits=True)
         check_loss(loss, CROSS_ENTROPIES)
         metrics = list(metrics) if isinstance(metrics, tuple) else metrics
-        choice = self.execution(kwargs.get("run_eagerly", False))
+        choice = self.execution(**kwargs)
         left_open = tuple(n for n in choice if kwargs.get(n, "auto") == "auto")
         kwargs.update({name: choice[name] for name in left_open})
         super().compile(optimizer, loss=loss, metrics=metrics, **kwargs)
@@ -126,51 +134,6 @@ class BaseTrainer(keras.Model):
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.built:
             self.optimizer.build(self.trainable_variables)
-
-    def fit(
-        self,
-        x=None,
-        y=None,
-        batch_size=None,
-        epochs=1,
-        verbose="auto",
-        callbacks=None,
-        validation_split=0.0,
-        validation_data=None,
-        *args,
-        **kwargs,
-    ):
-        check_images(x)
-        check_labels(x, y, self.num_classes)
-        if isinstance(validation_data, (tuple, list)):
-            x_val, y_val, _ = keras.utils.unpack_x_y_sample_weight(validation_data)
-            check_images(x_val)
-            check_labels(x_val, y_val, self.num_classes)
-        if not isinstance(callbacks, keras.callbacks.CallbackList):
-            # First, so that no other callback saves what has become NaN.
-            guard = keras.callbacks.TerminateOnNaN(raise_error=True)
-            callbacks = [guard, *keras.tree.flatten(callbacks or [])]
-        return super().fit(
-            x,
-            y,
-            batch_size,
-            epochs,
-            verbose,
-            callbacks,
-            validation_split,
-            validation_data,
-            *args,
-            **kwargs,
-        )
-
-    def evaluate(self, x=None, y=None, *args, **kwargs):
-        check_images(x)
-        check_labels(x, y, self.num_classes)
-        return super().evaluate(x, y, *args, **kwargs)
-
-    def predict(self, x, *args, **kwargs):
-        check_images(x)
-        return super().predict(x, *args, **kwargs)
 
     def compute_objective(self, x, y, sample_weight=None):
         """Rolls out the episodes of a batch.
@@ -203,6 +166,20 @@ class BaseTrainer(keras.Model):
         objective = ops.cast(classification_loss, "float32")
         objective += _mean(episode_losses) / self.replicas
         return objective, logs
+
+    def compute_evaluation(self, x, y, sample_weight=None):
+        """The logs of a batch that is only looked at. Arguments as for training."""
+        if self.stop_confidence is None:
+            logits = self(x, training=False)
+        else:
+            seen = self.decide(x)
+            logits = seen["logits"]
+            self.glimpses_tracker.update_state(seen["num_glimpses"])
+        loss = self.compute_loss(x, y, logits, sample_weight, training=False)
+        self._loss_tracker.update_state(
+            loss * self.replicas, sample_weight=ops.shape(logits)[0]
+        )
+        return self.compute_metrics(x, y, logits, sample_weight)
 
     def _apply_rule(self, x, y, rollout, sample_weight):
         """The losses of guess, locations and baseline, and the rewards.
@@ -246,6 +223,7 @@ class BaseTrainer(keras.Model):
         self.reinforce_tracker.update_state(reinforce_losses, sample_weight)
         self.baseline_tracker.update_state(baseline_losses, sample_weight)
         logs = self.compute_metrics(x, y, logits, sample_weight)
+        logs.pop(self.glimpses_tracker.name, None)  # all are taken in training
         for tracker in (self.reinforce_tracker, self.baseline_tracker):
             logs[tracker.name] = tracker.result()
         return logs
@@ -256,7 +234,19 @@ class BaseTrainer(keras.Model):
         if not training:
             rewards = self.rule.rewards(y, y_pred, ops.argmax(y_pred, axis=-1))
             self.reward_tracker.update_state(rewards)
-        return super().compute_loss(x, y, y_pred, sample_weight, training)
+        # A backend may learn from a label that there is not, or fail in its own way.
+        # NaN stops `fit`, and this one carries no gradient.
+        y, known = self._known_classes(y)
+        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+        return ops.where(known, loss, float("nan"))
+
+    def _known_classes(self, y):
+        """Labels within the range, and whether all of them were."""
+        y = ops.convert_to_tensor(y)
+        if len(y.shape) == 2 and y.shape[1] != 1:
+            return y, True  # one-hot
+        last = self.num_classes - 1
+        return ops.clip(y, 0, last), ops.all(ops.logical_and(y >= 0, y <= last))
 
     def get_metrics_result(self):
         # Nothing is sampled in evaluation, so these two have no value there.
@@ -264,6 +254,8 @@ class BaseTrainer(keras.Model):
         logs = super().get_metrics_result()
         for tracker in (self.reinforce_tracker, self.baseline_tracker):
             logs.pop(tracker.name)
+        if self.stop_confidence is None:
+            logs.pop(self.glimpses_tracker.name)
         return logs
 
     def _baselines(self, learned, rewards, returns):

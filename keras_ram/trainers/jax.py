@@ -38,3 +38,53 @@ class JAXTrainer(BaseTrainer):
             optimizer, gradients, trainable
         )
         return logs, (trainable, non_trainable, optimizer, metrics)
+
+    def test_step(self, state, data):
+        trainable, non_trainable, metrics = state
+        mapping = [
+            *zip(self.trainable_variables, trainable, strict=True),
+            *zip(self.non_trainable_variables, non_trainable, strict=True),
+            *zip(self.metrics_variables, metrics, strict=True),
+        ]
+        with keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
+            logs = self.compute_evaluation(*keras.utils.unpack_x_y_sample_weight(data))
+        non_trainable, metrics = (
+            [scope.get_current_value(variable) for variable in variables]
+            for variables in (self.non_trainable_variables, self.metrics_variables)
+        )
+        return logs, (trainable, non_trainable, metrics)
+
+    def make_test_function(self, force=False):
+        if self.test_function is None or force:
+            super().make_test_function(force=True)
+            self.test_function = self._by_size(self.test_function, self.test_step)
+
+    def make_predict_function(self, force=False):
+        def predict_step(state, data):
+            outputs, non_trainable = self.predict_step(state, data)
+            return outputs, (state[0], non_trainable)
+
+        if self.predict_function is None or force:
+            super().make_predict_function(force=True)
+            self.predict_function = self._by_size(self.predict_function, predict_step)
+
+    def _by_size(self, compiled, step):
+        """A function that is compiled for the size of the first images alone.
+
+        JAX compiles each size anew. On images of 20 to 29 pixels, each of another
+        size, `predict` took 1.5 s for each, and 0.24 s without compilation (two
+        cores, Keras 3.15, JAX 0.10).
+        """
+        if "jit_compile" not in self.left_open or self.steps_per_execution > 1:
+            return compiled
+        sizes = {}
+
+        def function(state, iterator):
+            data = next(iterator)
+            size = keras.tree.flatten(data)[0].shape[1:3]
+            first = sizes.setdefault("first", size)
+            if size == first:
+                return compiled(state, iter([data]))
+            return step(state, data)
+
+        return function

@@ -1,144 +1,82 @@
 """The gradient step on TensorFlow."""
 
-import collections
 import contextlib
-import math
-import weakref
 
 import keras
-import numpy as np
 import tensorflow as tf
 
+from keras_ram.trainers.arrays import are_arrays, pipeline
 from keras_ram.trainers.base import BaseTrainer
-from keras_ram.validation import check_images
-
-# What Keras does between two executions takes as long as a step on small images.
-STEPS_PER_EXECUTION = 16
-
-
-def views(images, batch_size):
-    """An array in batches, without a copy of the whole.
-
-    Keras copies the whole array into a tensor, and each batch out of it. Of large
-    images that takes longer than to look at them. Nor is this a `PyDataset`: on Python
-    3.11 TensorFlow answers to the first of these with an allocator that gives memory
-    back at once (M_TRIM_THRESHOLD), and the whole process is slower from then on.
-    The caller keeps the array: TensorFlow never forgets the function.
-    """
-    array = weakref.ref(images)
-
-    def view(start):
-        return array()[start:][:batch_size]
-
-    def batch(start):
-        result = tf.numpy_function(view, [start], images.dtype, stateful=False)
-        return (tf.ensure_shape(result, (None, *images.shape[1:])),)
-
-    batches = tf.data.Dataset.range(0, len(images), batch_size).map(batch).prefetch(2)
-    return untuned(batches)
-
-
-def untuned(batches):
-    """A pipeline without tf.data's tuner.
-
-    There is nothing to tune in batches of an array, and the tuner can hold up the end
-    of a pipeline until it wakes: 1.27 s, 2.55 s, 5.11 s, … after the start.
-    """
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return batches.with_options(options)
-
-
-def untune(iterator):
-    """Replaces the pipeline that Keras made of arrays or of a `PyDataset`.
-
-    A `tf.data.Dataset` is the user's, with the options that the user chose.
-    """
-    batches = getattr(iterator, "_distributed_dataset", None)
-    given = getattr(getattr(iterator, "data_adapter", None), "_dataset", None)
-    if batches is given or not isinstance(batches, tf.data.Dataset):
-        return
-    if batches.options().autotune.enabled is None:  # not by an earlier epoch
-        iterator._distributed_dataset = untuned(batches)
+from keras_ram.trainers.steps import STEPS, StepsOfAnExecution, step_by_step
 
 
 class TensorFlowTrainer(BaseTrainer):
     """Follows the gradient with a tape."""
 
+    steps_per_execution = StepsOfAnExecution()
+    compiles_sizes = False  # by XLA, each image size for itself
+
     @property
     def replicas(self):
         return self.distribute_strategy.num_replicas_in_sync
 
-    def execution(self, run_eagerly):
+    def scope(self):
+        return self.distribute_strategy.scope()
+
+    def execution(self, run_eagerly=False, jit_compile="auto", **_):
         # The model is many small products, which XLA puts together. Under a strategy
         # the replicas talk to each other, which it cannot compile.
         alone = not run_eagerly and self.replicas == 1
-        steps = STEPS_PER_EXECUTION if alone else 1
-        return {"jit_compile": alone, "steps_per_execution": steps}
+        self.compiles_sizes = alone and jit_compile == "auto"
+        return {"jit_compile": False, "steps_per_execution": STEPS if alone else 1}
 
-    def compile(self, *args, **kwargs):
-        super().compile(*args, **kwargs)
-        # Past Keras's tracking, which would put the functions into a SavedModel.
-        vars(self)["compiled_for"] = collections.defaultdict(dict)
+    def run(self, method, **options):
+        names = ("steps", "steps_per_epoch", "validation_steps")
+        counted = any(options.get(name) for name in names)
+        with contextlib.ExitStack() as calls:
+            calls.enter_context(step_by_step(counted or method == "predict"))
+            if self.replicas == 1 and not counted:
+                options = _in_place(options, calls)
+            return super().run(method, **options)
 
-    def fit(self, *args, **kwargs):
-        numbers = (kwargs.get("steps_per_epoch"), kwargs.get("validation_steps"))
-        with self._steps_that_divide(*numbers):
-            return super().fit(*args, **kwargs)
+    def make_train_function(self, force=False):
+        super().make_train_function(force or self._has_other_steps("train"))
 
-    def evaluate(
-        self,
-        x=None,
-        y=None,
-        batch_size=None,
-        verbose="auto",
-        sample_weight=None,
-        steps=None,
-        *args,
-        **kwargs,
-    ):
-        within_fit = "_use_cached_eval_dataset" in kwargs  # which knows these steps
-        with self._steps_that_divide(None if within_fit else steps):
-            return super().evaluate(
-                x, y, batch_size, verbose, sample_weight, steps, *args, **kwargs
-            )
+    def make_test_function(self, force=False):
+        super().make_test_function(force or self._has_other_steps("test"))
 
-    def predict(self, x, batch_size=None, verbose="auto", steps=None, *args, **kwargs):
-        batches = x
-        if isinstance(x, np.ndarray):
-            check_images(x)
-            # Without a batch size, Keras divides the images among the steps.
-            size = batch_size or (math.ceil(len(x) / steps) if steps else 32)
-            batches, batch_size = views(x, size), None
-        with self._steps_that_divide(steps):
-            return super().predict(batches, batch_size, verbose, steps, *args, **kwargs)
-
-    @contextlib.contextmanager
-    def _steps_that_divide(self, *numbers):
-        """Keras runs past a number of steps that executions do not divide.
-
-        So there are fewer to an execution for the length of a call, which a
-        callback may have made within another.
-        """
-        before = self.steps_per_execution
-        total = math.gcd(*(number for number in numbers if number))  # or 0
-        fitting = max(n for n in range(1, before + 1) if total % n == 0)
-        self._execute(fitting if "steps_per_execution" in self.left_open else before)
-        try:
-            yield
-        finally:
-            self._execute(before)
-
-    def _execute(self, steps):
-        """Changes the steps of an execution, and to what was compiled for them."""
-        if steps == self.steps_per_execution:
-            return
-        for name in ("train_function", "test_function", "predict_function"):
-            self.compiled_for[self.steps_per_execution][name] = getattr(self, name)
-            setattr(self, name, self.compiled_for[steps].get(name))
-        self.steps_per_execution = steps
+    def _has_other_steps(self, function):
+        """Whether a function was made for another number of steps an execution."""
+        made_for = vars(self).setdefault("steps_of_functions", {})
+        before, steps = made_for.get(function), self.steps_per_execution
+        made_for[function] = steps
+        return before not in (None, steps)
 
     def train_step(self, data):
+        return self._reducible(self._by_size(self._follow_gradient, data))
+
+    def test_step(self, data):
+        def step(data):
+            return self.compute_evaluation(*keras.utils.unpack_x_y_sample_weight(data))
+
+        return self._reducible(self._by_size(step, data, training=False))
+
+    def predict_step(self, data):
+        return self._by_size(super().predict_step, data, training=False)
+
+    def _by_size(self, step, data, training=True):
+        """Runs a step, compiled by XLA where the size of the images is known.
+
+        XLA compiles each size for itself, for a second or two. So images whose sizes
+        vary, of which TensorFlow knows no size while tracing, go without.
+        """
+        size = keras.tree.flatten(data)[0].shape[1:3]
+        fixed = training or self.stop_confidence is None  # or the batch shrinks
+        if self.compiles_sizes and fixed and size.is_fully_defined():
+            step = tf.function(step, jit_compile=True, autograph=False)
+        return step(data)
+
+    def _follow_gradient(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
             objective, logs = self.compute_objective(x, y, sample_weight)
@@ -152,10 +90,7 @@ class TensorFlowTrainer(BaseTrainer):
             )
         ]
         self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
-        return self._reducible(logs)
-
-    def test_step(self, data):
-        return self._reducible(super().test_step(data))
+        return logs
 
     def _reducible(self, logs):
         strategy = self.distribute_strategy
@@ -166,10 +101,9 @@ class TensorFlowTrainer(BaseTrainer):
         return {n: v[None] for n, v in logs.items()} if several_workers else logs
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        # Here `fit` and `evaluate` show what they are going to read.
-        untune(iterator)
-        # Keras reduces a batch over the replicas to learn its shape, which fails
-        # where the replicas are in other processes. Any replica's share will do.
+        # Keras reduces a batch over the replicas to learn its shape, which fails where
+        # the replicas are in other processes (Keras 3.15). Any replica's share will
+        # do. It is a private method, and there is no public one.
         if iterator is not None and self._distribute_strategy is not None:
             _, _, batches = next(iter(iterator))
             data_batch = keras.tree.map_structure(
@@ -179,3 +113,21 @@ class TensorFlowTrainer(BaseTrainer):
                 next(batches),
             )
         super()._maybe_symbolic_build(data_batch=data_batch)
+
+
+def _in_place(options, calls):
+    """Options of `fit`, `evaluate` or `predict`, with pipelines for arrays."""
+    arrays = tuple(options.get(name) for name in ("x", "y", "sample_weight"))
+    batch_size = options.get("batch_size") or 32
+    if are_arrays(*arrays) and not options.get("validation_split"):
+        shuffle = options.get("shuffle", False)
+        batches = calls.enter_context(pipeline(arrays, batch_size, shuffle))
+        nothing = dict.fromkeys({"y", "sample_weight", "batch_size"} & options.keys())
+        options = {**options, **nothing, "x": batches}
+        options.update({"shuffle": False} if "shuffle" in options else {})
+    validation = options.get("validation_data")
+    if isinstance(validation, (tuple, list)) and are_arrays(*validation):
+        batch_size = options["validation_batch_size"] or batch_size
+        batches = calls.enter_context(pipeline(validation, batch_size))
+        options = {**options, "validation_data": batches, "validation_batch_size": None}
+    return options

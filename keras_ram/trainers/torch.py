@@ -25,3 +25,6 @@ class TorchTrainer(BaseTrainer):
         with torch.no_grad():
             self.optimizer.apply(gradients, weights)
         return logs
+
+    def test_step(self, data):
+        return self.compute_evaluation(*keras.utils.unpack_x_y_sample_weight(data))

@@ -1,15 +1,12 @@
-"""What every artifact shares: its check and its publication."""
+"""The function that every artifact holds, and its check against the model."""
 
 import contextlib
-import os
-import shutil
-from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_ram.serving import OUTPUTS
+from keras_ram.server import OUTPUTS
 
 # A recurrence amplifies the rounding that differs between runtimes. A wrong
 # artifact differs everywhere.
@@ -17,7 +14,7 @@ TYPICAL, LARGEST = 1e-4, 1e-2
 
 
 def serving_function(server, dtype):
-    """A `keras_ram.serving.Server` as a TensorFlow function of `images`."""
+    """A `keras_ram.server.Server` as a TensorFlow function of `images`."""
     (images,) = server.signature(dtype)
     spec = tf.TensorSpec(images.shape, dtype, name=images.name)
     return tf.function(server.call, input_signature=[spec], autograph=False)
@@ -27,7 +24,7 @@ def check(server, run, dtype):
     """Compares an artifact with its model on random images of several sizes.
 
     Args:
-        server: The `keras_ram.serving.Server` that was written.
+        server: The `keras_ram.server.Server` that was written.
         run: Function from an array of images to a dict of arrays.
         dtype: `"float32"` (pixels in [0, 1]) or `"uint8"` (in [0, 255]).
 
@@ -82,44 +79,3 @@ def random_images(shape, dtype):
     )
     pixels = np.round(255 * keras.ops.convert_to_numpy(images)).astype("uint8")
     return pixels if dtype == "uint8" else (pixels / 255).astype("float32")
-
-
-@contextlib.contextmanager
-def published(path, overwrite=False):
-    """Gives a temporary path, and moves what was written there to `path`.
-
-    On an error nothing is published, and nothing is left over. What a killed
-    process leaves, the next one for the same path sets right.
-
-    Args:
-        path: Where the file or folder is to appear.
-        overwrite: Bool. Replace what is there.
-    """
-    path = Path(path)
-    # In the same folder, so that a move is one rename on one disk.
-    temporary = path.with_name(f".{path.name}.partial")
-    replaced = path.with_name(f".{path.name}.replaced")
-    _tidy(path, temporary, replaced)
-    if path.exists() and not overwrite:
-        raise FileExistsError(
-            f"There is something at {path} already. Pass `overwrite=True` to replace "
-            "it, or choose another place."
-        )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        yield temporary
-        if path.is_dir():  # a rename replaces files, but not folders
-            os.rename(path, replaced)
-        os.replace(temporary, path)
-    finally:
-        _tidy(path, temporary, replaced)
-
-
-def _tidy(path, temporary, replaced):
-    if replaced.exists() and not path.exists():
-        os.rename(replaced, path)
-    for leftover in (temporary, replaced):
-        if leftover.is_dir() and not leftover.is_symlink():
-            shutil.rmtree(leftover)
-        else:
-            leftover.unlink(missing_ok=True)

@@ -1,8 +1,13 @@
 """What a trained model does outside a notebook."""
 
+import tempfile
+from pathlib import Path
+
 import keras
 
-OUTPUTS = ("logits", "probabilities", "locations")
+from keras_ram.trainers import Trainer
+
+OUTPUTS = ("logits", "probabilities", "locations", "num_glimpses")
 
 
 class Server(keras.Model):
@@ -18,15 +23,21 @@ class Server(keras.Model):
         images: As for `keras_ram.RAM`, `(batch, height, width, channels)`.
 
     Returns:
-        A dict of float32 tensors: `"logits"` and `"probabilities"` of the last
-        guess, `(batch, num_classes)`, and `"locations"`, `(batch,
-        num_glimpses, 2)`.
+        A dict of tensors: `"logits"` and `"probabilities"` of the last guess,
+        float32 of shape `(batch, num_classes)`, `"locations"`, float32 `(batch,
+        num_glimpses, 2)`, and `"num_glimpses"`, int32 `(batch,)`. After the stop
+        the last location is repeated.
 
     Raises:
-        ValueError: If the model was not built.
+        ValueError: If the model is no RAM, or was not built.
     """
 
     def __init__(self, model):
+        if not isinstance(model, Trainer):
+            raise ValueError(
+                "Only a `keras_ram.RAM` is exported. Received: "
+                f"{type(model).__name__}. Of a model around it, export the RAM."
+            )
         if not model.built:
             raise ValueError(
                 "The model has no weights yet, and cannot be exported. Call it on a "
@@ -38,13 +49,13 @@ class Server(keras.Model):
         self.built = True
 
     def call(self, images):
-        rollout = self.model.rollout(images)
-        logits = rollout["logits"][:, -1]
-        return {
-            "logits": logits,
-            "probabilities": keras.ops.softmax(logits),
-            "locations": rollout["locations"],
-        }
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            # Into the graph: no runtime looks at the signature's shape.
+            images = tf.ensure_shape(images, (None, None, None, self.channels))
+        seen = self.model.decide(images)
+        return {**seen, "probabilities": keras.ops.softmax(seen["logits"])}
 
     def signature(self, dtype="float32"):
         """What `call` takes: all but the number of channels is free."""
@@ -57,7 +68,10 @@ def _in_float32(model):
         return model
     copy = type(model).from_config(_with_dtype(model.get_config(), "float32"))
     copy.build((None, None, None, model.input_spec.axes[-1]))
-    copy.set_weights(model.get_weights())
+    with tempfile.TemporaryDirectory() as folder:  # where adapters are merged
+        file = Path(folder) / "model.weights.h5"
+        model.save_weights(file)
+        copy.load_weights(file)
     return copy
 
 

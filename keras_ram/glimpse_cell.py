@@ -1,0 +1,162 @@
+"""One step of attention: look, remember, decide where to look next."""
+
+import keras
+from keras import ops
+
+from keras_ram.core import make_core
+
+
+@keras.saving.register_keras_serializable("keras_ram")
+class GlimpseCell(keras.layers.Layer):
+    """Takes one glimpse of each image, as a cell of a recurrent network.
+
+    Sensor and glimpse net see a patch around a location, the core puts it to what
+    it remembers, and the sampler decides where the next glimpse is taken. The
+    contract is that of a Keras RNN cell, but that the input is a batch of images
+    and the output a dict. A loop over the cell is a rollout. The images may change
+    from step to step, as in a game or a video.
+
+    Args:
+        sensor: A `GlimpseSensor`.
+        net: A `GlimpseNet`.
+        core: Any Keras RNN cell. Its output is the hidden state.
+        sampler: A `LocationSampler`.
+
+    Call arguments:
+        images: Tensor of shape `(batch, height, width, channels)`, floats in
+            [0, 1] or integers in [0, 255], which the cell scales; or what
+            `prepare` made of it, for images that are looked at several times.
+        states: List `[location, core_states]`, as `get_initial_state` and the last
+            call returned it: the location of this glimpse, float32 of shape
+            `(batch, 2)`, and the states of the core.
+        training: Bool. If true, the next location is sampled; if false, it is the
+            mean.
+        rows: `None`, or an int tensor of shape `(batch,)`: which of the images
+            each state looks at, where that is not one state an image.
+        noise: `None`, or a float tensor of shape `(batch, 2)`. See
+            `LocationSampler`.
+        detach: Bool. Whether the gradient of the policy stops at the hidden state,
+            as in hybrid learning.
+
+    Returns:
+        Tuple of what this glimpse gave and the next states. The first is a dict:
+
+        - `"hidden_state"`: `(batch, core.output_size)`.
+        - `"location"`: float32, `(batch, 2)`, where this glimpse was taken.
+        - `"mean"`, `"log_prob"`: float32, `(batch, 2)` and `(batch,)`, of the
+          policy for the next location. See `LocationSampler`.
+
+    Raises:
+        ValueError: If `core` is no cell, or if a shape does not fit.
+
+    Gradients reach all weights, but for `detach`. None passes through a location
+    that was sampled.
+
+    Example:
+
+    >>> cell = keras_ram.GlimpseCell(
+    ...     keras_ram.GlimpseSensor(patch_size=8),
+    ...     keras_ram.GlimpseNet(),
+    ...     keras.layers.GRUCell(32),
+    ...     keras_ram.LocationSampler(),
+    ... )
+    >>> images, locations = np.zeros((4, 28, 28, 1)), []
+    >>> states = cell.get_initial_state(batch_size=4)
+    >>> for _ in range(6):
+    ...     found, states = cell(images, states)
+    ...     locations.append(found["location"])
+    >>> tuple(found["hidden_state"].shape)
+    (4, 32)
+
+    Reference:
+
+    - [Mnih et al., 2014](https://arxiv.org/abs/1406.6247), section 3.1
+    """
+
+    def __init__(self, sensor, net, core, sampler, **kwargs):
+        # Locations and bytes keep their types.
+        super().__init__(autocast=False, **kwargs)
+        self.sensor = sensor
+        self.net = net
+        self.core = make_core(core)
+        self.sampler = sampler
+
+    @property
+    def state_size(self):
+        return [2, self.core.state_size]
+
+    @property
+    def output_size(self):
+        """The size of the hidden state."""
+        size = getattr(self.core, "output_size", None)
+        return size or keras.tree.flatten(self.core.state_size)[0]
+
+    def build(self, images_shape, states_shape=None):
+        if isinstance(images_shape, dict):  # of prepared images
+            images_shape = images_shape["images"]
+        locations_shape = (None, 2)
+        if not self.sensor.built:
+            self.sensor.build(images_shape, locations_shape)
+        patches_shape = self.sensor.compute_output_shape(images_shape, locations_shape)
+        if not self.net.built:
+            self.net.build(patches_shape, locations_shape)
+        if not self.core.built:  # a cell from a config comes with its weights
+            self.core.build((None, self.net.units))
+        if not self.sampler.built:
+            self.sampler.build((None, self.output_size))
+
+    def get_initial_state(self, batch_size, training=False):
+        """The states before the first glimpse.
+
+        Args:
+            batch_size: Int, or a scalar tensor.
+            training: Bool. If true, the first location is the sampler's to draw.
+        """
+        location = self.sampler.first(batch_size, training)  # (B, 2)
+        return [location, keras.layers.RNN(self.core).get_initial_state(batch_size)]
+
+    def prepare(self, images):
+        """What is done once for images that are looked at several times.
+
+        Args:
+            images: As for the call.
+        """
+        return self.sensor.prepare(images)
+
+    def call(self, images, states, training=False, rows=None, noise=None, detach=False):
+        prepared = images if isinstance(images, dict) else self.prepare(images)
+        dtype = keras.backend.standardize_dtype(prepared["images"].dtype)
+        unit = 255 if keras.backend.is_int_dtype(dtype) else 1
+        location, states = states
+        patches = self.sensor.look(prepared, location, rows) / unit  # (B, k, w, w, C)
+        glimpse = self.net(patches, location)  # (B, G)
+        hidden_state, states = self.core(glimpse, states)  # (B, h)
+        if not keras.tree.is_nested(states):  # which Keras allows to a cell
+            states = [states]
+        decided_on = ops.stop_gradient(hidden_state) if detach else hidden_state
+        look = self.sampler(decided_on, training=training, noise=noise)
+        found = {
+            "hidden_state": hidden_state,
+            "location": location,
+            "mean": look["mean"],
+            "log_prob": look["log_prob"],
+        }
+        return found, [look["location"], states]
+
+    def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        config = {
+            "sensor": serialize(self.sensor),
+            "net": serialize(self.net),
+            "core": serialize(self.core),
+            "sampler": serialize(self.sampler),
+        }
+        return {**super().get_config(), **config}
+
+    @classmethod
+    def from_config(cls, config):
+        parts = {
+            name: keras.saving.deserialize_keras_object(config[name])
+            for name in ("sensor", "net", "core", "sampler")
+        }
+        return cls(**{**config, **parts})

@@ -1,0 +1,212 @@
+"""Checks on images, labels and weights, whichever way they come in."""
+
+import inspect
+
+import keras
+import numpy as np
+
+# Pixels are in [0, 1]. Some networks see them shifted and scaled to unit variance,
+# which stays far below this; floats up to 255 do not.
+LARGEST_FLOAT = 16
+
+
+def first_batch(data):
+    """What a pipeline gives first, to be looked at before anything is computed.
+
+    Args:
+        data: A `tf.data.Dataset`, `PyDataset`, `DataLoader` or generator.
+
+    Returns:
+        Tuple of images, labels and weights, of which the last may be `None`, and of
+        the data to read: those that were passed, or a generator that begins with
+        what was taken out of the one that was passed. Of data that are spread over
+        several devices all three are `None`.
+    """
+    if type(data).__name__.startswith("Distributed"):  # of TensorFlow's strategies
+        return None, None, None, data
+    if isinstance(data, keras.utils.PyDataset):
+        batch = data[0]
+    else:
+        batches = iter(data)
+        batch = next(batches, None)
+        if inspect.isgenerator(data):
+            data = _again(batch, batches)
+    values = keras.utils.unpack_x_y_sample_weight(batch)
+    return *map(_to_array, values), data
+
+
+def _again(first, others):
+    yield first
+    yield from others
+
+
+def _to_array(value):
+    known = value is None or is_array(value) or not hasattr(value, "__array__")
+    return value if known else np.asarray(value)
+
+
+def is_array(data):
+    """Whether these are values, and not a pipeline that brings some."""
+    return isinstance(data, np.ndarray) or keras.ops.is_tensor(data)
+
+
+def is_symbolic(data):
+    """Whether this stands for values that are not there yet, while tracing."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return isinstance(data, (keras.KerasTensor, jax.core.Tracer))
+    traced = keras.ops.is_tensor(data) and not hasattr(data, "numpy")
+    return isinstance(data, keras.KerasTensor) or traced
+
+
+def is_pipeline(data):
+    """Whether this brings batches, as `fit` takes them beside arrays."""
+    if isinstance(data, (list, tuple, dict, str)) or is_array(data):
+        return False
+    return isinstance(data, keras.utils.PyDataset) or hasattr(data, "__iter__")
+
+
+def native(array):
+    """An array in the byte order of the machine, the only one that backends read."""
+    if isinstance(array, np.ndarray):
+        return array.astype(array.dtype.newbyteorder("="), copy=False)
+    return array
+
+
+def check_images(images, channels=None):
+    """Raises `ValueError` if images cannot be looked at.
+
+    Args:
+        images: What was passed as images, or taken from a pipeline.
+        channels: Int, what the model was built for, or `None`.
+    """
+    if not is_array(images):
+        raise ValueError(
+            "Images must be one array of shape (batch, height, width, channels), or "
+            f"a pipeline of batches. Received: {type(images).__name__}. Stack a list "
+            "of images of one size with `np.stack`."
+        )
+    shape = tuple(images.shape)
+    if len(shape) != 4:
+        raise ValueError(
+            "Images must have shape (batch, height, width, channels). Received: "
+            f"shape={shape}. Add a channel axis to grey images with "
+            "`images[..., None]`, and a batch axis to one image with `image[None]`."
+        )
+    if 0 in shape:
+        raise ValueError(f"There are no images to look at. Received: shape={shape}")
+    if channels is None and shape[1] in (1, 3) and shape[3] > 4:
+        raise ValueError(
+            f"Channels come last, and these images have {shape[3]} of {shape[1:3]} "
+            f"pixels. Received: shape={shape}. If they come first, move them with "
+            "`np.moveaxis(images, 1, -1)`."
+        )
+    if channels not in (None, shape[3]):
+        raise ValueError(
+            f"The model looks at images of {channels} channels. Received: "
+            f"shape={shape}, of {shape[3]}. `keras.ops.image.rgb_to_grayscale` makes "
+            "grey images of coloured ones."
+        )
+    _check_pixels(images)
+
+
+def _check_pixels(images):
+    dtype = keras.backend.standardize_dtype(images.dtype)
+    if dtype in ("uint8", "bool"):
+        return
+    # The extremes are not finite where any value is not; no copy is made.
+    low, high = (float(extreme) for extreme in _extremes(images))
+    if keras.backend.is_int_dtype(dtype):
+        if low < 0 or high > 255:
+            raise ValueError(
+                "Integers must be in [0, 255], as bytes are. Received: "
+                f"dtype={dtype}, from {low:.0f} to {high:.0f}. Scale other images to "
+                "floats in [0, 1]: 16-bit ones with `images / 65535`."
+            )
+    elif not (np.isfinite(low) and np.isfinite(high)):
+        raise ValueError(
+            f"Images must be finite. Received NaN or infinity, dtype={dtype}."
+        )
+    elif max(-low, high) > LARGEST_FLOAT:
+        raise ValueError(
+            f"Floats must be in [0, 1]. Received: dtype={dtype}, from {low:g} to "
+            f"{high:g}. Divide floats up to 255 by 255 (in a pipeline "
+            "`data.map(lambda x, y: (x / 255, y))`), or pass bytes."
+        )
+
+
+def _extremes(values):
+    if isinstance(values, np.ndarray):
+        return values.min(), values.max()
+    return [
+        keras.ops.convert_to_numpy(extreme(values))
+        for extreme in (keras.ops.min, keras.ops.max)
+    ]
+
+
+def check_labels(labels, num_images, num_classes, sparse=None):
+    """Raises `ValueError` if labels do not fit the classes or the loss.
+
+    Args:
+        labels: What was passed as labels: classes or one-hot rows.
+        num_images: Int.
+        num_classes: Int.
+        sparse: Whether the loss takes classes (true) or one-hot rows (false);
+            `None` if that is not known.
+    """
+    if labels is None:
+        raise ValueError("RAM learns from labels. Received: y=None")
+    if not is_array(labels):
+        raise ValueError(
+            f"Labels must be an array. Received: {type(labels).__name__}. Make one of "
+            "a list with `np.array`."
+        )
+    shape = tuple(labels.shape)
+    if not shape or shape[0] != num_images:
+        raise ValueError(
+            "There must be as many labels as images. Received: labels of shape "
+            f"{shape} for {num_images} images."
+        )
+    one_hot = len(shape) == 2 and shape[1] == num_classes
+    if not one_hot and len(shape) != 1 and shape[1:] != (1,):
+        raise ValueError(
+            "Labels must have shape (batch,) with integer classes, or "
+            f"(batch, {num_classes}) with one-hot rows. Received: shape={shape}"
+        )
+    if sparse is not None and sparse is one_hot:
+        right = (
+            "categorical_crossentropy" if one_hot else "sparse_categorical_crossentropy"
+        )
+        kind = "one-hot rows" if one_hot else "numbers of classes"
+        raise ValueError(
+            f"The labels are {kind}, of shape {shape}, and the loss takes the other "
+            f'kind. Compile with `loss="{right}"`, or a loss like it.'
+        )
+    values = keras.ops.convert_to_numpy(labels)
+    if values.dtype.kind not in "biuf":
+        raise ValueError(
+            f"Labels must be numbers of classes. Received: dtype={values.dtype}"
+        )
+    if values.size and not one_hot:
+        low, high = values.min(), values.max()
+        if not (0 <= low and high < num_classes):
+            raise ValueError(
+                f"Labels must be in [0, {num_classes - 1}], because "
+                f"num_classes={num_classes}. Received: labels from {low} to {high}"
+            )
+
+
+def check_weights(weights, num_images):
+    """Raises `ValueError` unless there is one weight for each image.
+
+    Args:
+        weights: What was passed as sample weights, or `None`.
+        num_images: Int.
+    """
+    shape = None if weights is None else tuple(np.shape(weights))
+    if shape not in (None, (num_images,), (num_images, 1)):
+        raise ValueError(
+            "`sample_weight` must hold a number for each image, and have shape "
+            f"({num_images},). Received: shape={shape}"
+        )

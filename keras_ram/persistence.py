@@ -1,0 +1,121 @@
+"""How a model is kept: presets, files, artifacts, and what is frozen in it."""
+
+from keras_ram.presets import load
+from keras_ram.server import Server
+from keras_ram.trainers import Trainer
+
+# That can be frozen. The config of the core has its own word for it.
+PARTS = ("glimpse_net", "location_sampler", "classifier", "baseline")
+NOT_QUANTIZED = (
+    "RAM is not quantized in place: a file of it could not be loaded. Export it, and "
+    "quantize the ONNX file; the README says how."
+)
+
+
+class Persistent(Trainer):
+    """A trained model that comes from files and goes into them."""
+
+    _frozen_weights = ()
+
+    @classmethod
+    def from_preset(cls, preset, num_classes=None):
+        """Loads a pretrained classifier.
+
+        Args:
+            preset: A name from `RAM.presets`, or the path of a `.keras` file.
+            num_classes: `None`, or an int. With another number than the preset's it
+                comes with a new classifier on all the rest, which is to be trained,
+                and looks at all glimpses.
+
+        Returns:
+            A `RAM`. Presets are not compiled: `compile` before `evaluate` and
+            `fit`; `predict` and `rollout` work at once.
+
+        Raises:
+            ValueError: If there is no such preset or file, if it is damaged,
+                or if it holds another model.
+        """
+        model = load(preset)
+        if not isinstance(model, cls):
+            raise ValueError(
+                f"{preset} holds no {cls.__name__}. Received: {type(model).__name__}"
+            )
+        if num_classes in (None, model.num_classes):
+            return model
+        return _with_new_classifier(model, num_classes)
+
+    def export(
+        self,
+        filepath,
+        format="tf_saved_model",
+        verbose=None,
+        input_signature=None,
+        **kwargs,
+    ):
+        """Keras's own export, with the outputs of `keras_ram.export`.
+
+        The artifact takes `images`, float32, of any batch size, height and
+        width, and gives `logits`, `probabilities` and `locations`: on
+        TensorFlow in every format, on JAX in `"tf_saved_model"`.
+
+        Args:
+            filepath, format, verbose, input_signature, **kwargs: As in Keras.
+        """
+        server = Server(self)
+        signature = input_signature or server.signature()
+        server.export(str(filepath), format, verbose, signature, **kwargs)
+
+    def quantize(self, *args, **kwargs):
+        # A file of it could not be loaded: the config does not know of it.
+        raise NotImplementedError(NOT_QUANTIZED)
+
+    def save(self, filepath, *args, **kwargs):
+        if str(filepath).endswith((".h5", ".hdf5")):
+            raise ValueError(
+                "RAM is saved as a `.keras` file; Keras's older format cannot hold a "
+                f"subclassed model. Received: filepath={filepath}"
+            )
+        if self.built and self.compiled and not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)  # as a loaded model does
+        return super().save(filepath, *args, **kwargs)
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        parts = config.pop("frozen", ())  # older files do not have it
+        weights = config.pop("frozen_weights", ())
+        model = super().from_config(config)
+        for part in parts:
+            getattr(model, part).trainable = False
+        model._frozen_weights = weights  # which are made by `build`
+        return model
+
+    def freeze_as_saved(self):
+        """Freezes the weights, just made, that were frozen in the file."""
+        for index in self._frozen_weights:
+            self.weights[index].trainable = False
+        self._frozen_weights = ()
+
+    def get_config(self):
+        # Keras has no public way to all layers at any depth (3.15).
+        for layer in self._flatten_layers():
+            if getattr(layer, "quantization_mode", None):
+                raise ValueError(f"{NOT_QUANTIZED} Received: a quantized {layer.name}.")
+        config = {
+            "frozen": [part for part in PARTS if not getattr(self, part).trainable],
+            "frozen_weights": [
+                index
+                for index, weight in enumerate(self.weights)
+                if not weight.trainable
+            ],
+        }
+        return {**super().get_config(), **config}
+
+
+def _with_new_classifier(model, num_classes):
+    config = {**model.get_config(), "num_classes": num_classes, "stop_confidence": None}
+    fresh = type(model).from_config(config)
+    fresh.build((None, None, None, model.input_spec.axes[-1]))
+    for part in ("glimpse_net", "core", "location_sampler", "baseline"):
+        getattr(fresh, part).set_weights(getattr(model, part).get_weights())
+    return fresh

@@ -1,0 +1,211 @@
+"""When a model has seen enough."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_ram.inputs import check_images, check_labels
+from keras_ram.loops import repeat_while
+
+
+def is_sure(logits, confidence):
+    """Whether the most probable class has at least this probability.
+
+    Args:
+        logits: Float tensor of shape `(..., classes)`.
+        confidence: Float, a probability.
+
+    Returns:
+        Bool tensor of shape `(...)`.
+    """
+    return ops.max(ops.softmax(logits), axis=-1) >= confidence
+
+
+def stop_when_sure(rollout, confidence):
+    """What is left of a whole rollout that is stopped at its first sure guess.
+
+    Args:
+        rollout: Dict with `"locations"`, `(batch, T, 2)`, and `"logits"`, `(batch,
+            T, classes)`.
+        confidence: Float, or `None`: nothing is stopped.
+
+    Returns:
+        The dict, where these two repeat the last glimpse after the stop, and with
+        `"num_glimpses"`, int32 of shape `(batch,)`.
+    """
+    logits = rollout["logits"]
+    length = logits.shape[1]
+    if confidence is None:
+        count = ops.zeros_like(logits[:, 0, 0], dtype="int32") + length
+        return {**rollout, "num_glimpses": count}
+    sure = is_sure(logits, confidence)  # (B, T)
+    first = ops.cast(ops.argmax(sure, axis=1), "int32") + 1
+    count = ops.where(ops.any(sure, axis=1), first, length)
+    taken = ops.minimum(
+        ops.arange(0, length, dtype="int32"), ops.expand_dims(count - 1, 1)
+    )
+    stopped = {
+        name: ops.take_along_axis(rollout[name], ops.expand_dims(taken, 2), axis=1)
+        for name in ("locations", "logits")
+    }
+    return {**rollout, **stopped, "num_glimpses": count}
+
+
+def look_until_sure(step, guess, state, confidence, length, shrink):
+    """Takes glimpses of each image until the guess is sure.
+
+    Args:
+        step: Function of the state of a `GlimpseCell` and the numbers of the images
+            that are looked at, which calls the cell.
+        guess: Function from hidden states to logits.
+        state: The cell's state before the first glimpse.
+        confidence: As for `stop_when_sure`.
+        length: Int, the most glimpses an image gets.
+        shrink: Bool. Whether images that are decided leave the batch. Code compiled
+            for fixed shapes cannot do that, and looks at them in vain until the
+            last one is decided.
+
+    Returns:
+        Dict of the `"logits"` of the last glimpse of each image, `(batch,
+        classes)`, and of `"locations"` and `"num_glimpses"` as `stop_when_sure`
+        gives them.
+    """
+    rows = ops.arange(0, ops.shape(state[0])[0], dtype="int32")
+    logits = ops.zeros((ops.shape(rows)[0], guess.units), dtype="float32")
+    locations = ops.expand_dims(state[0], 1) + ops.zeros((1, length, 1))
+    shrink = shrink and confidence is not None
+
+    def body(now):
+        rows, sure = now["rows"], now["sure"]
+
+        def put(name, values):
+            """Into the rows that are not decided."""
+            if shrink:
+                return ops.scatter_update(now[name], ops.expand_dims(rows, 1), values)
+            kept = ops.reshape(sure, (-1, *[1] * (len(values.shape) - 1)))
+            return ops.where(kept, now[name], values)
+
+        found, state = step(now["state"], rows)
+        logits = guess(found["hidden_state"])
+        before = now["locations"]
+        if shrink:
+            before = ops.take(before, rows, axis=0)
+        later = ops.arange(0, length) >= now["step"]
+        here = ops.expand_dims(found["location"], 1)
+        written = {
+            "logits": put("logits", logits),
+            "locations": put(
+                "locations", ops.where(ops.reshape(later, (1, -1, 1)), here, before)
+            ),
+            "num_glimpses": put("num_glimpses", ops.full_like(rows, 1) + now["step"]),
+        }
+        if confidence is not None:
+            sure = ops.logical_or(sure, is_sure(logits, confidence))
+        if shrink:
+            (left,) = ops.nonzero(ops.logical_not(sure))
+            rows, sure, state = keras.tree.map_structure(
+                lambda value: ops.take(value, left, axis=0), (rows, sure, state)
+            )
+        step_after = now["step"] + 1
+        return {
+            **written,
+            "rows": rows,
+            "sure": sure,
+            "state": state,
+            "step": step_after,
+        }
+
+    now = {
+        "logits": logits,
+        "locations": locations,
+        "num_glimpses": ops.zeros_like(rows),
+        "rows": rows,
+        "sure": ops.zeros_like(rows, dtype="bool"),
+        "state": state,
+        "step": ops.zeros((), dtype="int32"),
+    }
+    end = repeat_while(
+        lambda now: ops.logical_and(
+            now["step"] < length, ops.any(ops.logical_not(now["sure"]))
+        ),
+        body,
+        now,
+    )
+    return {name: end[name] for name in ("logits", "locations", "num_glimpses")}
+
+
+def stopping_curve(model, images, labels, batch_size=128):
+    """What it costs to stop sooner: errors and glimpses for each confidence.
+
+    Args:
+        model: A `keras_ram.RAM`.
+        images: Array of shape `(n, height, width, channels)`, for validation.
+        labels: Ints of shape `(n,)`.
+        batch_size: Int, images that are looked at together.
+
+    Returns:
+        A dict of arrays of one length: `"confidence"`, values for
+        `RAM.stop_confidence` from 0 (one glimpse) to 1; `"error"`, the share of
+        wrong guesses with it, and `"num_glimpses"`, the mean number of glimpses.
+
+    Raises:
+        ValueError: If images or labels do not fit the model.
+
+    Example:
+
+    >>> model = keras_ram.RAM(num_classes=10, num_glimpses=3, seed=1)
+    >>> images, labels = np.zeros((5, 28, 28, 1)), np.arange(5)
+    >>> curve = keras_ram.stopping_curve(model, images, labels)
+    >>> keras_ram.cheapest_confidence(curve, tolerance=0.01)
+    0.0
+
+    Reference:
+
+    - [Mnih et al., 2014](https://arxiv.org/abs/1406.6247), section 5, which proposes
+      that the network itself decides when it stops.
+    """
+    check_images(images)
+    labels = np.asarray(labels)
+    check_labels(labels, len(images), model.num_classes, sparse=True)
+    probabilities = np.concatenate(
+        [
+            keras.ops.convert_to_numpy(
+                ops.softmax(
+                    model(images[i : i + batch_size], return_rollout=True)["logits"]
+                )
+            )
+            for i in range(0, len(images), batch_size)
+        ]
+    )  # (n, T, K)
+    right = probabilities.argmax(axis=-1) == labels.reshape(-1, 1)
+    top = probabilities.max(axis=-1)
+    # As fine near 1, where a trained model's certainty is, as one in ten thousand.
+    confidences = [*(1 - np.logspace(0, -4, 101)), 1.0]
+    curve = {"confidence": confidences, "error": [], "num_glimpses": []}
+    for confidence in confidences:
+        sure = top >= np.float32(confidence)
+        sure[:, -1] = True
+        last = sure.argmax(axis=1)
+        curve["error"].append(1 - right[np.arange(len(last)), last].mean())
+        curve["num_glimpses"].append(1 + last.mean())
+    return {name: np.array(values) for name, values in curve.items()}
+
+
+def cheapest_confidence(curve, tolerance=0.0):
+    """The confidence with the fewest glimpses that costs no more than a tolerance.
+
+    Chance alone may make a low one look good. So one counts only if all above it stay
+    within the tolerance as well.
+
+    Args:
+        curve: What `stopping_curve` returned.
+        tolerance: Float, how much larger the share of wrong guesses may be than
+            with all glimpses.
+
+    Returns:
+        Float, for `RAM.stop_confidence`.
+    """
+    within = curve["error"] <= curve["error"][-1] + tolerance + 1e-9
+    allowed = np.logical_and.accumulate(within[::-1])[::-1]
+    cost = np.where(allowed, curve["num_glimpses"], np.inf)
+    return float(curve["confidence"][np.argmin(cost)])

@@ -1,0 +1,156 @@
+"""The ways in: whatever is passed is looked at before anything is computed."""
+
+import contextlib
+
+import keras
+
+from keras_ram import inputs
+
+# Whether a loss takes classes, and not one-hot rows.
+SPARSE = {
+    keras.losses.SparseCategoricalCrossentropy: True,
+    keras.losses.CategoricalCrossentropy: False,
+}
+
+
+class GuardedModel(keras.Model):
+    """A classifier of images whose `fit`, `evaluate` and `predict` refuse bad data.
+
+    A backend may say with `run` how they read and execute what was found good.
+    """
+
+    def scope(self):
+        """Where weights are made."""
+        return contextlib.nullcontext()
+
+    def run(self, method, **options):
+        """Calls `fit`, `evaluate` or `predict` of Keras."""
+        return getattr(super(), method)(**options)
+
+    def compile_anew(self):
+        """Replaces what was compiled, where an attribute that it read has changed."""
+        for name in ("train", "test", "predict"):
+            if getattr(self, f"{name}_function", None) is not None:
+                getattr(self, f"make_{name}_function")(force=True)
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        validation_split=0.0,
+        validation_data=None,
+        shuffle=True,
+        class_weight=None,
+        sample_weight=None,
+        initial_epoch=0,
+        steps_per_epoch=None,
+        validation_steps=None,
+        validation_batch_size=None,
+        validation_freq=1,
+    ):
+        x = self._inspect(x, y, sample_weight)
+        y = inputs.native(y)
+        if isinstance(validation_data, (tuple, list)):
+            self._inspect(*keras.utils.unpack_x_y_sample_weight(validation_data))
+        elif validation_data is not None:
+            validation_data = self._inspect(validation_data)
+        if not isinstance(callbacks, keras.callbacks.CallbackList):
+            # First, so that no other callback saves what has become NaN.
+            guard = keras.callbacks.TerminateOnNaN(raise_error=True)
+            callbacks = [guard, *keras.tree.flatten(callbacks or [])]
+        return self.run(
+            "fit",
+            x=x,
+            y=y,
+            batch_size=batch_size,
+            epochs=epochs,
+            verbose=verbose,
+            callbacks=callbacks,
+            validation_split=validation_split,
+            validation_data=validation_data,
+            shuffle=shuffle,
+            class_weight=class_weight,
+            sample_weight=sample_weight,
+            initial_epoch=initial_epoch,
+            steps_per_epoch=steps_per_epoch,
+            validation_steps=validation_steps,
+            validation_batch_size=validation_batch_size,
+            validation_freq=validation_freq,
+        )
+
+    def evaluate(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        verbose="auto",
+        sample_weight=None,
+        steps=None,
+        callbacks=None,
+        return_dict=False,
+        **kwargs,
+    ):
+        options = {"callbacks": callbacks, "return_dict": return_dict, **kwargs}
+        if "_use_cached_eval_dataset" in kwargs:  # by `fit`, which has looked at it
+            return super().evaluate(x, y, batch_size, verbose, **options)
+        return self.run(
+            "evaluate",
+            x=self._inspect(x, y, sample_weight),
+            y=inputs.native(y),
+            batch_size=batch_size,
+            verbose=verbose,
+            sample_weight=sample_weight,
+            steps=steps,
+            **options,
+        )
+
+    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
+        return self.run(
+            "predict",
+            x=self._inspect(x, learns=False),
+            batch_size=batch_size,
+            verbose=verbose,
+            steps=steps,
+            callbacks=callbacks,
+        )
+
+    def train_on_batch(self, x, y=None, *args, **kwargs):
+        x = self._inspect(x, y)
+        return super().train_on_batch(x, inputs.native(y), *args, **kwargs)
+
+    def test_on_batch(self, x, y=None, *args, **kwargs):
+        x = self._inspect(x, y)
+        return super().test_on_batch(x, inputs.native(y), *args, **kwargs)
+
+    def predict_on_batch(self, x):
+        return super().predict_on_batch(self._inspect(x, learns=False))
+
+    def _inspect(self, x, y=None, sample_weight=None, learns=True):
+        """Looks at all images of an array, and at the first batch of a pipeline.
+
+        So nothing is compiled, and no weight made, for what cannot be learned.
+
+        Returns:
+            The data to read: `x` in the machine's byte order, or a generator like it.
+        """
+        if inputs.is_pipeline(x):
+            images, y, sample_weight, x = inputs.first_batch(x)
+            if images is None:  # spread over devices, or none at all
+                return x
+        else:
+            images = x
+        channels = self.input_spec.axes[-1] if self.built else None
+        inputs.check_images(images, channels)
+        count = len(images)
+        if learns:
+            sparse = SPARSE.get(type(getattr(self, "loss", None)))
+            inputs.check_labels(y, count, self.num_classes, sparse)
+            inputs.check_weights(sample_weight, count)
+        if not self.built:
+            with self.scope():
+                self.build((None, *images.shape[1:]))
+        return inputs.native(x)
