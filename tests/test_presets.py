@@ -29,6 +29,7 @@ def look(name, mnist):
         size, pieces = map(int, canvas.groups())
         images = datasets.clutter(images, size, pieces, seed=2)
     model = keras_ram.RAM.from_preset(name)
+    model.stop_confidence = None
     return model, images, labels, model.predict(images, batch_size=500, verbose=0)
 
 
@@ -57,10 +58,28 @@ def test_there_are_presets_and_each_is_small():
 def test_error_on_a_thousand_test_images(case):
     name, model, _, labels, logits = case
     assert model.name == name
-    (figure,) = re.findall(r"first 1,000 test images: ([\d.]+)%", read_card(name))
+    (figure,) = re.findall(r"first 1,000 test images: ([\d.]+)%\. ", read_card(name))
     wrong = np.sum(logits.argmax(axis=1) != labels)
     # One image is 0.1%; a runtime may decide one close call otherwise.
     assert abs(wrong - 10 * float(figure)) <= 1
+
+
+def test_error_and_glimpses_of_the_stop_that_it_comes_with(case):
+    name, model, images, labels, _ = case
+    model.stop_confidence = keras_ram.RAM.from_preset(name).stop_confidence
+    seen = [model.decide(some) for some in np.split(images, 2)]
+    model.stop_confidence = None
+    logits, glimpses = (
+        np.concatenate([keras.ops.convert_to_numpy(s[key]) for s in seen])
+        for key in ("logits", "num_glimpses")
+    )
+    (figures,) = re.findall(
+        r"first 1,000 test images: ([\d.]+)% at a mean of ([\d.]+) glimpses",
+        read_card(name),
+    )
+    wrong = np.sum(logits.argmax(axis=1) != labels)
+    assert abs(wrong - 10 * float(figures[0])) <= 1
+    assert abs(glimpses.mean() - float(figures[1])) < 0.011
 
 
 def test_same_logits_on_every_backend(case):
@@ -81,6 +100,20 @@ def test_files_need_no_custom_objects(name):
     assert model.dtype_policy.name == "float32"
     assert tuple(model(np.zeros((1, 50, 40, 1))).shape) == (1, 10)
     assert keras_ram.RAM.presets[name]
+
+
+def test_a_new_classifier_on_all_the_rest(make_model, tmp_path):
+    make_model(stop_confidence=0.9).save(tmp_path / "m.keras")
+    model = keras_ram.RAM.from_preset(tmp_path / "m.keras")
+    other = keras_ram.RAM.from_preset(tmp_path / "m.keras", num_classes=3)
+    assert other.num_classes == 3 and other.stop_confidence is None
+    assert tuple(other(np.zeros((2, 8, 8, 1))).shape) == (2, 3)
+    for part in ("glimpse_net", "core", "location_sampler", "baseline"):
+        weights = (getattr(m, part).get_weights() for m in (model, other))
+        for one, same in zip(*weights, strict=True):
+            np.testing.assert_array_equal(one, same)
+    same = keras_ram.RAM.from_preset(tmp_path / "m.keras", num_classes=10)
+    assert same.stop_confidence == 0.9
 
 
 def test_a_file_of_ones_own_needs_none_of_what_it_was_compiled_with(
