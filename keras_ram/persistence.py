@@ -1,5 +1,7 @@
 """How a model is kept: presets, files, artifacts, and what is frozen in it."""
 
+import keras
+
 from keras_ram.presets import load
 from keras_ram.server import Server
 from keras_ram.trainers import Trainer
@@ -63,6 +65,9 @@ class Persistent(Trainer):
         """
         server = Server(self)
         signature = input_signature or server.signature()
+        if keras.backend.backend() == "jax" and format == "tf_saved_model":
+            # JAX has no gradient of a loop that may end at any step.
+            kwargs = {"jax2tf_kwargs": {"with_gradient": False}, **kwargs}
         server.export(str(filepath), format, verbose, signature, **kwargs)
 
     def quantize(self, *args, **kwargs):

@@ -1,6 +1,7 @@
 """How `fit`, `evaluate` and `predict` run, where the user does not say it."""
 
 import concurrent.futures
+import functools
 import gc
 import weakref
 
@@ -95,6 +96,7 @@ def glimpses_traced(monkeypatch):
     count = [0]
     call = keras_ram.GlimpseCell.call
 
+    @functools.wraps(call)
     def counting(cell, *args, **kwargs):
         count[0] += 1
         return call(cell, *args, **kwargs)

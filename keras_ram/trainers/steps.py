@@ -2,9 +2,9 @@
 
 Between two executions Keras takes as long as a small step does. With sixteen steps
 to an execution `fit` and `evaluate` took 0.84 of the time on 28x28 in batches of 128
-(two cores, Keras 3.15, TensorFlow 2.21, medians of seven rounds in one run); `predict`
-the same time, so it goes step by step. Keras overruns a number of steps that
-executions do not divide, so whoever names one goes step by step as well.
+(two cores, Keras 3.15, TensorFlow 2.21, medians of seven rounds in one run), and
+`predict` uses both cores, for two batches at a time. Keras overruns a number of steps
+that executions do not divide, so whoever names one goes step by step.
 """
 
 import contextlib

@@ -34,47 +34,77 @@ class TensorFlowTrainer(BaseTrainer):
         names = ("steps", "steps_per_epoch", "validation_steps")
         counted = any(options.get(name) for name in names)
         with contextlib.ExitStack() as calls:
-            calls.enter_context(step_by_step(counted or method == "predict"))
+            calls.enter_context(step_by_step(counted))
             if self.replicas == 1 and not counted:
                 options = _in_place(options, calls)
             return super().run(method, **options)
 
     def make_train_function(self, force=False):
-        super().make_train_function(force or self._has_other_steps("train"))
+        self._forget("train", force or self._has_other_steps("train"))
+        super().make_train_function()
 
     def make_test_function(self, force=False):
-        super().make_test_function(force or self._has_other_steps("test"))
+        self._forget("test", force or self._has_other_steps("test"))
+        super().make_test_function()
 
-    def _has_other_steps(self, function):
+    def make_predict_function(self, force=False):
+        self._forget("predict", force)
+        with step_by_step(False):  # made for several batches, it takes any number
+            super().make_predict_function()
+
+    def _has_other_steps(self, name):
         """Whether a function was made for another number of steps an execution."""
         made_for = vars(self).setdefault("steps_of_functions", {})
-        before, steps = made_for.get(function), self.steps_per_execution
-        made_for[function] = steps
+        before, steps = made_for.get(name), self.steps_per_execution
+        made_for[name] = steps
         return before not in (None, steps)
 
+    def _forget(self, name, force):
+        if force:
+            setattr(self, f"{name}_function", None)
+        if getattr(self, f"{name}_function") is None:
+            for compiled in (True, False):
+                self._steps.pop((name, compiled), None)
+
+    @property
+    def _steps(self):
+        """Steps as TensorFlow's functions, past Keras's tracking."""
+        return vars(self).setdefault("steps_as_functions", {})
+
     def train_step(self, data):
-        return self._reducible(self._by_size(self._follow_gradient, data))
+        return self._reducible(self._by_size("train", self._follow_gradient, data))
 
     def test_step(self, data):
         def step(data):
             return self.compute_evaluation(*keras.utils.unpack_x_y_sample_weight(data))
 
-        return self._reducible(self._by_size(step, data, training=False))
+        return self._reducible(self._by_size("test", step, data))
 
     def predict_step(self, data):
-        return self._by_size(super().predict_step, data, training=False)
+        return self._by_size("predict", super().predict_step, data)
 
-    def _by_size(self, step, data, training=True):
+    def _by_size(self, name, step, data):
         """Runs a step, compiled by XLA where the size of the images is known.
 
         XLA compiles each size for itself, for a second or two. So images whose sizes
-        vary, of which TensorFlow knows no size while tracing, go without.
+        vary, of which TensorFlow knows no size while tracing, go without, and so does
+        inference that stops when sure, where the batch shrinks.
         """
         size = keras.tree.flatten(data)[0].shape[1:3]
-        fixed = training or self.stop_confidence is None  # or the batch shrinks
-        if self.compiles_sizes and fixed and size.is_fully_defined():
-            step = tf.function(step, jit_compile=True, autograph=False)
-        return step(data)
+        fixed = name == "train" or self.stop_confidence is None
+        compiled = self.compiles_sizes and fixed and size.is_fully_defined()
+        # Of batches that are predicted together, a step is traced once.
+        traced = compiled or name == "predict"
+        if self.run_eagerly or self.replicas > 1 or not traced:
+            return step(data)
+        if (name, compiled) not in self._steps:
+            self._steps[name, compiled] = tf.function(
+                step,
+                jit_compile=compiled or None,
+                autograph=False,
+                reduce_retracing=True,
+            )
+        return self._steps[name, compiled](data)
 
     def _follow_gradient(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
