@@ -92,6 +92,47 @@ def test_a_run_goes_on_with_its_own_settings_alone(paper, parse):
         paper.remember_settings(options.output / "run", options)
 
 
+def test_a_row_has_settings_of_its_own(paper, parse):
+    assert parse("--row", "ram").episodes == 2
+    assert parse("--row", "plain").episodes == 4
+    assert parse("--row", "plain", "--episodes", "3").episodes == 3
+    assert parse("--task", "cluttered-60", "--row", "plain").epochs == 120
+    assert parse("--task", "cluttered-60", "--row", "ram").epochs == 60
+
+
+@pytest.mark.parametrize(
+    "arguments, before, last",
+    [
+        (("--row", "ram"), ("Distorted", "random"), ("Distorted", "center")),
+        (("--row", "plain"), ("Distorted", "center"), ("Canvases", "center")),
+        (
+            ("--row", "plain", "--distorted", "never"),
+            ("Canvases", "center"),
+            ("Canvases", "center"),
+        ),
+    ],
+)
+def test_the_last_epochs_are_like_inference(arguments, before, last, paper, parse):
+    options = parse(*arguments, "--epochs", "6")
+    stages = list(paper.stages(paper.TASKS["mnist"], options))
+    assert [stage["until"] for stage in stages] == [4, 6]
+    found = [(stage["images"].__name__, stage["first"]) for stage in stages]
+    assert found == [before, last]
+    assert stages[1]["stddev"] == pytest.approx(stages[0]["stddev"] / 3)
+
+
+@pytest.mark.parametrize(
+    "row, learning", [("ram", "joint"), ("plain", "joint"), ("random", "hybrid")]
+)
+def test_the_reward_reaches_the_core_where_it_decides(row, learning, paper, parse):
+    task, options = paper.TASKS["mnist"], parse("--row", row, "--filters", "4")
+    model = paper.paper_models.make(task, options)
+    stage = next(paper.stages(task, options))
+    paper.prepare(model, keras.optimizers.Adam(), stage, options)
+    assert model.rule.learning == learning
+    assert model.rule.episodes == options.episodes
+
+
 def test_random_glimpses_are_random_from_the_first_to_the_last(paper, parse):
     options = parse("--row", "random", "--glimpses", "3", "--filters", "4")
     model = paper.paper_models.make(paper.TASKS["mnist"], options)
