@@ -83,9 +83,8 @@ function takeDigit(label) {
   const fitting = digits.filter((digit) => label === undefined || digit.label === label);
   state.digit = fitting[Math.floor(Math.random() * fitting.length)].pixels;
   Object.assign(state, { strokes: [], picture: null });
-  const room = number("size") - SIDE;
-  state.place = [0, 1].map(() => Math.floor(Math.random() * (room + 1)));
   drawStrokes($("pad"), []);
+  moveAnywhere();
   return newPieces();
 }
 
@@ -93,6 +92,11 @@ function takeDigit(label) {
 function move(x, y) {
   const room = number("size") - SIDE;
   state.place = [x, y].map((value) => Math.max(0, Math.min(room, Math.round(value))));
+}
+
+function moveAnywhere() {
+  const room = number("size") - SIDE;
+  move(room * Math.random(), room * Math.random());
 }
 
 function newPieces() {
@@ -126,8 +130,7 @@ async function changePreset() {
   $("pieces").value = preset.pieces;
   layOut(preset);
   $("message").textContent = preset.about;
-  const room = preset.size - SIDE;
-  move(room / 2, room / 2);
+  moveAnywhere();
   return newPieces();
 }
 
