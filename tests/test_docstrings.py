@@ -15,6 +15,7 @@ MODULES = (
     *(ON_TENSORFLOW if BACKEND == "tensorflow" else ()),
     "canvases",
     "datasets",
+    "diagnosis",
     "glimpse_net",
     "glimpse_sensor",
     "location_sampler",
