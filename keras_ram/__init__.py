@@ -1,6 +1,6 @@
 """The Recurrent Attention Model for Keras 3."""
 
-from keras_ram import datasets, reinforce
+from keras_ram import callbacks, datasets, reinforce
 from keras_ram.diagnosis import vital_signs
 from keras_ram.glimpse_net import GlimpseNet
 from keras_ram.glimpse_sensor import GlimpseSensor
@@ -18,6 +18,7 @@ __all__ = [
     "LocationSampler",
     "RAM",
     "animate_glimpses",
+    "callbacks",
     "datasets",
     "plot_glimpses",
     "plot_location_map",
