@@ -9,7 +9,7 @@ from keras_ram.validation import check_images, check_integer, check_labels
 BORDER = 0.95  # a location beyond it is on the border; 1 is the edge
 
 
-def vital_signs(model, images, labels=None, episodes=8, batch_size=128):
+def vital_signs(model, images, labels=None, episodes=8, batch_size=256):
     """Measures whether a policy lives.
 
     Args:
@@ -75,7 +75,7 @@ def vital_signs(model, images, labels=None, episodes=8, batch_size=128):
     return signs
 
 
-def look_at_all(model, images, batch_size=128):
+def look_at_all(model, images, batch_size=256):
     """Where the policy looks without sampling.
 
     Returns:
