@@ -1,4 +1,4 @@
-"""Makes runs fail in five ways, to show how each looks in the logs.
+"""Makes runs fail on purpose, to show how each looks in the logs.
 
 python examples/is_it_learning.py [--logs FOLDER] [CASE ...]
 
