@@ -85,6 +85,7 @@ def report(model, path, options, difference):
     print(f"output  probabilities (batch, {model.num_classes}) float32")
     print(f"output  locations (batch, {steps}, 2) float32")
     print("output  num_glimpses (batch,) int32")
+    print(f"output  step_probabilities (batch, {steps}, {model.num_classes}) float32")
     print(f"largest difference to the model's logits: {difference:.1e}")
 
 

@@ -19,9 +19,9 @@ SCALING = {
 def export_onnx(model, path, input_dtype="float32", overwrite=False):
     """Writes an ONNX file.
 
-    Its input is `images`, its outputs are `logits`, `probabilities`, `locations`
-    and `num_glimpses`, as for `export_saved_model`; batch, height and width are
-    free.
+    Its input is `images`. Its outputs are those of `export_saved_model`: `logits`,
+    `probabilities`, `locations`, `num_glimpses` and `step_probabilities`. Batch,
+    height and width are free.
     The file's metadata tell the settings of the model and how to scale pixels.
     What was written is checked, run in ONNX Runtime, and compared with the
     model before it is published.

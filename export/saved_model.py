@@ -19,10 +19,10 @@ def export_saved_model(model, path, version=1, overwrite=False):
     Its signatures are `serving_default` (`images`: float32 in [0, 1]) and
     `serve_uint8` (`images`: uint8 in [0, 255]). Both take any batch size,
     height and width, and give `logits` and `probabilities` of shape `(batch,
-    classes)` and `locations` of shape `(batch, glimpses, 2)`, all float32, and
-    `num_glimpses`, int32 of shape `(batch,)`. Images with another number of channels
-    are an error.
-    Nothing in them is random. The requests that TF Serving replays to warm up
+    classes)`, `locations` of shape `(batch, glimpses, 2)` and `step_probabilities`
+    of shape `(batch, glimpses, classes)`, of the guess after each glimpse, all
+    float32, and `num_glimpses`, int32 of shape `(batch,)`. Images with another
+    number of channels are an error. Nothing in them is random. The requests that TF Serving replays to warm up
     lie in `assets.extra`. What was written is loaded and compared with the
     model before it is published.
 

@@ -1,13 +1,18 @@
 """The Recurrent Attention Model for Keras 3."""
 
-from keras_ram import datasets, reinforce
+from keras_ram import callbacks, datasets, reinforce
+from keras_ram.diagnosis import vital_signs
 from keras_ram.glimpse_cell import GlimpseCell
 from keras_ram.glimpse_net import GlimpseNet
 from keras_ram.glimpse_sensor import GlimpseSensor
 from keras_ram.location_sampler import LocationSampler
 from keras_ram.ram import RAM
 from keras_ram.stopping import cheapest_confidence, stopping_curve
-from keras_ram.visualization import plot_glimpses
+from keras_ram.visualization import (
+    animate_glimpses,
+    plot_glimpses,
+    plot_location_map,
+)
 
 __version__ = "0.1.0"
 
@@ -17,9 +22,13 @@ __all__ = [
     "GlimpseSensor",
     "LocationSampler",
     "RAM",
+    "animate_glimpses",
+    "callbacks",
     "cheapest_confidence",
     "datasets",
     "plot_glimpses",
+    "plot_location_map",
     "reinforce",
     "stopping_curve",
+    "vital_signs",
 ]

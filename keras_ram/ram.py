@@ -195,7 +195,7 @@ class RAM(Persistent):
         if training or self.stop_confidence is None:
             hidden_states = self._look(images, training)["hidden_state"]
             return self.classifier(hidden_states[:, -1])  # (B, K)
-        return self._decide(images)["logits"]
+        return self._decide(images)["logits"][:, -1]
 
     def _look(self, images, training):
         """All glimpses: what the cell found, each value `(batch, T, ...)`."""
@@ -243,8 +243,8 @@ class RAM(Persistent):
             images: As for calling the model.
 
         Returns:
-            A dict of `"logits"`, float32 of shape `(batch, num_classes)`, the last
-            guess, and `"locations"` and `"num_glimpses"` as in `rollout`.
+            A dict of `"logits"`, `"locations"` and `"num_glimpses"`, as in
+            `rollout`.
         """
         self._check(images)
         return self._decide(ops.convert_to_tensor(native(images)))

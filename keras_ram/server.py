@@ -7,7 +7,13 @@ import keras
 
 from keras_ram.trainers import Trainer
 
-OUTPUTS = ("logits", "probabilities", "locations", "num_glimpses")
+OUTPUTS = (
+    "logits",
+    "probabilities",
+    "locations",
+    "num_glimpses",
+    "step_probabilities",
+)
 
 
 class Server(keras.Model):
@@ -24,9 +30,10 @@ class Server(keras.Model):
 
     Returns:
         A dict of tensors: `"logits"` and `"probabilities"` of the last guess,
-        float32 of shape `(batch, num_classes)`, `"locations"`, float32 `(batch,
-        num_glimpses, 2)`, and `"num_glimpses"`, int32 `(batch,)`. After the stop
-        the last location is repeated.
+        float32 of shape `(batch, num_classes)`, `"locations"`, float32 `(batch, T,
+        2)`, `"num_glimpses"`, int32 `(batch,)`, and `"step_probabilities"`, float32
+        `(batch, T, num_classes)`, of the guess after each glimpse. After the stop
+        the last location and guess are repeated.
 
     Raises:
         ValueError: If the model is no RAM, or was not built.
@@ -55,7 +62,14 @@ class Server(keras.Model):
             # Into the graph: no runtime looks at the signature's shape.
             images = tf.ensure_shape(images, (None, None, None, self.channels))
         seen = self.model.decide(images)
-        return {**seen, "probabilities": keras.ops.softmax(seen["logits"])}
+        logits = seen["logits"][:, -1]
+        return {
+            "logits": logits,
+            "probabilities": keras.ops.softmax(logits),
+            "locations": seen["locations"],
+            "num_glimpses": seen["num_glimpses"],
+            "step_probabilities": keras.ops.softmax(seen["logits"]),
+        }
 
     def signature(self, dtype="float32"):
         """What `call` takes: all but the number of channels is free."""

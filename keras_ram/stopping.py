@@ -66,13 +66,14 @@ def look_until_sure(step, guess, state, confidence, length, shrink):
             last one is decided.
 
     Returns:
-        Dict of the `"logits"` of the last glimpse of each image, `(batch,
-        classes)`, and of `"locations"` and `"num_glimpses"` as `stop_when_sure`
+        Dict of `"logits"`, `"locations"` and `"num_glimpses"`, as `stop_when_sure`
         gives them.
     """
-    rows = ops.arange(0, ops.shape(state[0])[0], dtype="int32")
-    logits = ops.zeros((ops.shape(rows)[0], guess.units), dtype="float32")
-    locations = ops.expand_dims(state[0], 1) + ops.zeros((1, length, 1))
+    location = state[0]
+    rows = ops.arange(0, ops.shape(location)[0], dtype="int32")
+    nothing = ops.zeros_like(location[:, :1])  # (B, 1)
+    logits = ops.expand_dims(nothing, 1) + ops.zeros((1, length, guess.units))
+    locations = ops.expand_dims(location, 1) + ops.zeros((1, length, 1))
     shrink = shrink and confidence is not None
 
     def body(now):
@@ -85,18 +86,18 @@ def look_until_sure(step, guess, state, confidence, length, shrink):
             kept = ops.reshape(sure, (-1, *[1] * (len(values.shape) - 1)))
             return ops.where(kept, now[name], values)
 
+        later = ops.reshape(ops.arange(0, length) >= now["step"], (1, -1, 1))
+
+        def from_here(name, value):
+            """What this glimpse gave, and what remains if it is the last."""
+            before = ops.take(now[name], rows, axis=0) if shrink else now[name]
+            return put(name, ops.where(later, ops.expand_dims(value, 1), before))
+
         found, state = step(now["state"], rows)
         logits = guess(found["hidden_state"])
-        before = now["locations"]
-        if shrink:
-            before = ops.take(before, rows, axis=0)
-        later = ops.arange(0, length) >= now["step"]
-        here = ops.expand_dims(found["location"], 1)
         written = {
-            "logits": put("logits", logits),
-            "locations": put(
-                "locations", ops.where(ops.reshape(later, (1, -1, 1)), here, before)
-            ),
+            "logits": from_here("logits", logits),
+            "locations": from_here("locations", found["location"]),
             "num_glimpses": put("num_glimpses", ops.full_like(rows, 1) + now["step"]),
         }
         if confidence is not None:

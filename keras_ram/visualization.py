@@ -1,19 +1,32 @@
 """Pictures of where the model looked."""
 
-import keras
+import math
+
 import numpy as np
 
-from keras_ram.extras import extra
-from keras_ram.inputs import check_images, check_labels
+from keras_ram.diagnosis import look_at_all
+from keras_ram.drawing import (
+    SHADES,
+    draw_path,
+    import_pyplot,
+    look,
+    retina,
+)
+from keras_ram.inputs import check_images
+from keras_ram.validation import check_integer, check_positive
+
+WIDEST = 16  # inches of a picture, before its glimpses go on in the next line
+PATCH, LINE = 1.02, 1.5  # inches: a patch, and a line of them with their titles
 
 
 def plot_glimpses(model, images, labels=None, class_names=None):
     """Draws where the model looked, what it saw there, and what it guessed.
 
-    One row for each image. On the left the image, with the path of the
-    glimpses from the first (1) to the last, and a box for the finest patch of
-    each. Then, for each glimpse, what the retina saw, one patch for each
-    scale, and the guess after it.
+    On the left each image, with the path of the glimpses from the first (1)
+    to the last, and a box for the finest patch of each. Where a box is too
+    small to be seen there is a ring around it. Then, for each glimpse, what
+    the retina saw, one patch for each scale, and the guess after it. Many
+    glimpses go on in further lines.
 
     Args:
         model: A `keras_ram.RAM`.
@@ -24,10 +37,12 @@ def plot_glimpses(model, images, labels=None, class_names=None):
         class_names: `None`, or a sequence of strings.
 
     Returns:
-        A `matplotlib.figure.Figure`; `figure.savefig("glimpses.png")` writes
-        it to a file.
+        A `matplotlib.figure.Figure`, which pyplot knows: `plt.show()` shows
+        it, `figure.savefig("glimpses.png")` writes it to a file, and
+        `plt.close(figure)` frees its memory.
 
     Raises:
+        ImportError: If Matplotlib is not installed.
         ValueError: If images, labels or names do not fit the model.
 
     Example:
@@ -38,86 +53,152 @@ def plot_glimpses(model, images, labels=None, class_names=None):
     >>> len(figure.axes)
     16
     """
-    with extra("plot"):
-        from matplotlib.figure import Figure
-
-    check_images(images)
-    images = keras.ops.convert_to_numpy(images)
-    if images.shape[-1] not in (1, 3):
-        raise ValueError(
-            f"Images must have 1 or 3 channels. Received: shape={images.shape}"
-        )
-    if labels is not None:
-        labels = np.asarray(labels)
-        check_labels(labels, len(images), model.num_classes)
-        if labels.shape != images.shape[:1]:
-            raise ValueError(
-                "There must be one integer for each image. Received: labels.shape="
-                f"{labels.shape} and {len(images)} images"
-            )
-        labels = labels.astype(int)
-    names = range(model.num_classes) if class_names is None else class_names
-    if len(names) != model.num_classes:
-        raise ValueError(
-            f"There must be {model.num_classes} names, one for each class. "
-            f"Received: class_names={class_names}"
-        )
-    rollout = model.rollout(images)
-    locations = keras.ops.convert_to_numpy(rollout["locations"])  # (N, T, 2)
-    probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(rollout["logits"]))
-    patches = [
-        keras.ops.convert_to_numpy(model.glimpse_sensor(images, locations[:, step]))
-        for step in range(model.num_glimpses)
-    ]
-    shades = {"cmap": "gray", "vmin": 0, "vmax": 1}
-    if np.issubdtype(images.dtype, np.integer):
-        images, patches = images / 255, [step / 255 for step in patches]
-
-    num_scales = len(model.glimpse_sensor.scales)
-    widths = [1.3] + [0.15 + 0.85 * num_scales] * model.num_glimpses
-    figure = Figure((1.2 * sum(widths), 1.5 * len(images)), 150, layout="constrained")
-    axes = figure.subplots(len(images), len(widths), squeeze=False, width_ratios=widths)
-    for axis in axes.flat:
+    pyplot = import_pyplot()
+    seen = look(model, images, labels, class_names)
+    number, steps, scales = seen.patches.shape[:3]
+    width = 0.18 + PATCH * scales
+    lines = math.ceil(steps / max(1, int(WIDEST / width)))
+    columns = math.ceil(steps / lines)
+    side = 1.56 * lines  # of an image, in inches
+    figure = pyplot.figure(
+        figsize=(side + width * columns, LINE * lines * number),
+        dpi=150,
+        layout="constrained",
+    )
+    grid = figure.add_gridspec(
+        number * lines, 1 + columns, width_ratios=[side] + [width] * columns
+    )
+    for i in range(number):
+        top = i * lines
+        axis = figure.add_subplot(grid[top : top + lines, 0])
+        axis.imshow(seen.images[i], **SHADES)
+        draw_path(axis, seen, i, seen.taken[i], side)
+        if seen.labels is not None:
+            axis.set_title(f"image of {seen.names[seen.labels[i]]}", fontsize=8)
+        for step in range(seen.taken[i]):
+            line, column = divmod(step, columns)
+            axis = figure.add_subplot(grid[top + line, 1 + column])
+            axis.imshow(retina(seen, i, step), **SHADES)
+            text, colour = seen.guess(i, step)
+            axis.set_title(text, fontsize=8, color=colour)
+    for axis in figure.axes:
         axis.set_axis_off()
-    for i, row in enumerate(axes):
-        row[0].imshow(images[i], **shades)
-        _draw_path(row[0], locations[i], images[i].shape, model.glimpse_sensor)
-        if labels is not None:
-            row[0].set_title(f"image of {names[labels[i]]}", fontsize=8)
-        for step, axis in enumerate(row[1:]):
-            # Patches side by side, with a white line between them.
-            frames = np.pad(
-                np.clip(patches[step][i], 0, 1),  # the rounding of a mean
-                ((0, 0), (0, 0), (0, 1), (0, 0)),
-                constant_values=1,
-            )
-            axis.imshow(np.concatenate(frames, axis=1)[:, :-1], **shades)
-            guess = probabilities[i, step].argmax()
-            colour = "black"
-            if labels is not None:
-                colour = "green" if guess == labels[i] else "red"
-            axis.set_title(
-                f"{step + 1}: {names[guess]} ({probabilities[i, step, guess]:.0%})",
-                fontsize=8,
-                color=colour,
-            )
     return figure
 
 
-def _draw_path(axis, locations, image_shape, sensor):
-    from matplotlib import colormaps
-    from matplotlib.patches import Rectangle
+def animate_glimpses(
+    model, images, labels=None, class_names=None, seconds=0.7, columns=4
+):
+    """Draws the model looking, in motion.
 
-    height, width, _ = image_shape
-    # `imshow` draws pixel p around p; to the sensor it covers [p, p + 1].
-    centres = (locations + 1) / 2 * (width, height) - 0.5
-    side = min(sensor.scales) * sensor.patch_size
-    axis.plot(*centres.T, color="white", linewidth=1, alpha=0.8)
-    colours = colormaps["autumn"](np.linspace(0, 1, len(centres)))
-    for step, ((x, y), colour) in enumerate(zip(centres, colours, strict=True), 1):
-        axis.add_patch(
-            Rectangle((x - side / 2, y - side / 2), side, side, fill=False, ec=colour)
-        )
-        axis.text(x, y, step, color=colour, fontsize=7, ha="center", va="center")
-    axis.set_xlim(-0.5, width - 0.5)
-    axis.set_ylim(height - 0.5, -0.5)
+    For each image: the boxes of the glimpses taken so far and their path,
+    below it what the retina sees now, one patch for each scale, and above it
+    the guess. The last glimpse stays three times as long.
+
+    Args:
+        model, images, labels, class_names: As for `plot_glimpses`.
+        seconds: Float, how long a glimpse is shown.
+        columns: Int, the number of images side by side.
+
+    Returns:
+        A `matplotlib.animation.Animation`. `save("look.gif",
+        writer="pillow")` writes a GIF, `save("look.mp4")` a film if `ffmpeg`
+        is installed. A notebook shows it, and so does `plt.show()`.
+
+    Raises:
+        ImportError: If Matplotlib is not installed.
+        ValueError: If an argument is out of its range, or if images, labels or
+            names do not fit the model.
+
+    Example:
+
+    >>> import os, tempfile
+    >>> model = keras_ram.RAM(num_classes=10, num_glimpses=3, scales=(1, 2))
+    >>> images = np.random.default_rng(0).uniform(size=(2, 28, 28, 1))
+    >>> animation = keras_ram.animate_glimpses(model, images)
+    >>> animation.save(os.path.join(tempfile.mkdtemp(), "look.gif"), writer="pillow")
+    """
+    pyplot = import_pyplot()
+    from keras_ram.animation import Animation
+
+    check_positive("seconds", seconds)
+    columns = min(check_integer("columns", columns), len(images))
+    seen = look(model, images, labels, class_names)
+    rows = math.ceil(len(seen.images) / columns)
+    figure = pyplot.figure(figsize=(2 * columns, 2.7 * rows), layout="constrained")
+    return Animation(figure, seen, rows, columns, seconds)
+
+
+def plot_location_map(model, images, batch_size=256, cells=32):
+    """Draws where the model looks over a whole data set.
+
+    A heat map for each glimpse: the share of the images of which the glimpse
+    was taken in each cell. A policy that looks at the same places in every
+    image shows as a few bright cells, one that is stuck as bright cells on the
+    border.
+
+    Args:
+        model: A `keras_ram.RAM`.
+        images: Array of shape `(n, height, width, channels)`, as for calling
+            the model.
+        batch_size: Int, the number of images looked at together.
+        cells: Int, the number of cells along each side of a map.
+
+    Returns:
+        A `matplotlib.figure.Figure`, as from `plot_glimpses`.
+
+    Raises:
+        ImportError: If Matplotlib is not installed.
+        ValueError: If an argument is out of its range, or images do not fit.
+
+    Example:
+
+    >>> model = keras_ram.RAM(num_classes=10, num_glimpses=3)
+    >>> images = np.random.default_rng(0).uniform(size=(100, 28, 28, 1))
+    >>> figure = keras_ram.plot_location_map(model, images)
+    """
+    pyplot = import_pyplot()
+    from matplotlib import colormaps
+    from matplotlib.colors import LogNorm
+
+    check_images(images)
+    check_integer("cells", cells)
+    check_integer("batch_size", batch_size)
+    shares, taken = _location_shares(model, images, batch_size, cells)
+    columns = min(len(shares), 8)
+    rows = math.ceil(len(shares) / columns)
+    figure, axes = pyplot.subplots(
+        rows,
+        columns,
+        squeeze=False,
+        figsize=(1.6 * columns + 0.8, 1.8 * rows),
+        dpi=150,
+        layout="constrained",
+    )
+    height, width = images.shape[1:3]
+    for axis in axes.flat:
+        axis.set_axis_off()
+    heat = {
+        "cmap": colormaps["inferno"].with_extremes(bad="black"),
+        "norm": LogNorm(1 / len(images), 1),  # from one image to all
+        "extent": (0, width, height, 0),
+    }
+    for step, axis in enumerate(axes.flat[: len(shares)]):
+        shown = axis.imshow(np.ma.masked_equal(shares[step], 0), **heat)
+        share = "" if taken[step] == 1 else f" of {taken[step]:.0%}"
+        axis.set_title(f"glimpse {step + 1}{share}", fontsize=8)
+    bar = figure.colorbar(shown, ax=axes, format="{x:.1%}")
+    bar.ax.tick_params(labelsize=7)
+    return figure
+
+
+def _location_shares(model, images, batch_size, cells):
+    """Shares of the images by cell, `(T, cells, cells)`, and that took a glimpse."""
+    locations, taken = look_at_all(model, images, batch_size)
+    shares = np.zeros((locations.shape[1], cells, cells))
+    places = np.clip(((locations + 1) / 2 * cells).astype(int), 0, cells - 1)
+    for step, share in enumerate(shares):
+        x, y = places[taken > step, step].T
+        np.add.at(share, (y, x), 1)
+    steps = np.arange(locations.shape[1])
+    return shares / len(images), np.mean(taken[:, None] > steps, axis=0)

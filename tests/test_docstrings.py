@@ -13,9 +13,12 @@ import keras_ram
 ON_TENSORFLOW = ("export.onnx", "export.saved_model")
 MODULES = (
     *(ON_TENSORFLOW if BACKEND == "tensorflow" else ()),
+    "callbacks",
     "canvases",
     "datasets",
+    "diagnosis",
     "extras",
+    "glimpse_cell",
     "glimpse_net",
     "glimpse_sensor",
     "location_sampler",

@@ -13,6 +13,8 @@ import tensorflow as tf
 from backends import JIT
 from keras_ram.export import export_onnx, export_saved_model
 
+from keras_ram.server import OUTPUTS
+
 SIZES = [(1, 28, 28), (3, 37, 91), (2, 60, 5)]
 
 
@@ -58,6 +60,7 @@ print(json.dumps({name: value.shape.as_list() for name, value in floats.items()}
         "probabilities": [3, 10],
         "locations": [3, 3, 2],
         "num_glimpses": [3],
+        "step_probabilities": [3, 3, 10],
     }
     pixels = np.round(images * 255).astype("uint8")
     for name, inputs in (("floats", images), ("integers", pixels)):
@@ -90,6 +93,7 @@ def test_onnx_in_its_runtime(onnx_file, model, rng):
         "probabilities": ["batch", 10],
         "locations": ["batch", 3, 2],
         "num_glimpses": ["batch"],
+        "step_probabilities": ["batch", 3, 10],
     }
     assert images_input.type == f"tensor({onnx_file.stem.replace('32', '')})"
     for size in SIZES:
@@ -128,12 +132,12 @@ def check_against(model, run, rng, sizes=SIZES):
     for size in sizes:
         images = images_of(size, rng)
         outputs, rollout = run(images), model.rollout(images)
-        assert set(outputs) == {
-            "logits",
-            "probabilities",
-            "locations",
-            "num_glimpses",
-        }
+        assert set(outputs) == set(OUTPUTS)
+        np.testing.assert_allclose(
+            outputs["step_probabilities"],
+            keras.ops.softmax(rollout["logits"]),
+            atol=1e-4,
+        )
         np.testing.assert_allclose(
             outputs["logits"], rollout["logits"][:, -1], atol=1e-4
         )

@@ -173,7 +173,7 @@ class BaseTrainer(GuardedModel):
             logits = self(x, training=False)
         else:
             seen = self.decide(x)
-            logits = seen["logits"]
+            logits = seen["logits"][:, -1]
             self.glimpses_tracker.update_state(seen["num_glimpses"])
         loss = self.compute_loss(x, y, logits, sample_weight, training=False)
         self._loss_tracker.update_state(

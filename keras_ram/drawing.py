@@ -1,0 +1,207 @@
+"""What pictures are made of: what a model saw, on the axes of Matplotlib."""
+
+import dataclasses
+
+import keras
+import numpy as np
+
+from keras_ram.extras import extra
+from keras_ram.inputs import check_images, check_labels
+
+LONGEST_NAME = 16  # letters that fit above a patch
+SHADES = {"cmap": "gray", "vmin": 0, "vmax": 1}
+SMALLEST_BOX = 8  # points; around a smaller one there is a ring
+
+
+def import_pyplot():
+    """Pyplot, or an `ImportError` that names the extra."""
+    with extra("plot"):
+        from matplotlib import pyplot
+    return pyplot
+
+
+@dataclasses.dataclass
+class Look:
+    """What a model saw in some images.
+
+    Attributes:
+        images: Floats in [0, 1], `(n, height, width, channels)`.
+        locations: `(n, T, 2)`.
+        probabilities: `(n, T, num_classes)`.
+        patches: Floats in [0, 1], `(n, T, k, w, w, channels)`.
+        taken: Ints, `(n,)`, how many of the T glimpses were taken.
+        labels: `None`, or ints, `(n,)`.
+        names: A string for each class.
+        sides: Of the square that each patch sees, in pixels, the finest first.
+    """
+
+    images: np.ndarray
+    locations: np.ndarray
+    probabilities: np.ndarray
+    patches: np.ndarray
+    taken: np.ndarray
+    labels: np.ndarray | None
+    names: list
+    sides: list
+
+    def guess(self, image, step):
+        """The text of a guess, and a colour that tells whether it is right."""
+        probabilities = self.probabilities[image, step]
+        guess = probabilities.argmax()
+        text = f"{step + 1}: {self.names[guess]} ({probabilities[guess]:.0%})"
+        if self.labels is None:
+            return text, "black"
+        return text, "green" if guess == self.labels[image] else "red"
+
+
+def look(model, images, labels=None, class_names=None):
+    """Looks at images, and checks all that is to be drawn.
+
+    Raises:
+        ValueError: If images, labels or names do not fit the model.
+    """
+    check_images(images)
+    images = keras.ops.convert_to_numpy(images)
+    if images.shape[-1] not in (1, 3):
+        raise ValueError(
+            f"Images must have 1 or 3 channels. Received: shape={images.shape}"
+        )
+    labels = _check_labels(images, labels, model.num_classes)
+    names = _check_names(model, class_names)
+    rollout = {
+        name: keras.ops.convert_to_numpy(values)
+        for name, values in model.rollout(images).items()
+    }
+    locations, logits = rollout["locations"], rollout["logits"]
+    sensor = model.glimpse_sensor
+    patches = [
+        keras.ops.convert_to_numpy(sensor(images, locations[:, step]))
+        for step in range(locations.shape[1])
+    ]
+    unit = 255 if np.issubdtype(images.dtype, np.integer) else 1
+    return Look(
+        images=images / unit,
+        locations=locations,
+        probabilities=keras.ops.convert_to_numpy(keras.ops.softmax(logits)),
+        patches=np.clip(np.stack(patches, axis=1) / unit, 0, 1),  # a mean's rounding
+        taken=glimpses_taken(rollout),
+        labels=labels,
+        names=names,
+        sides=[scale * sensor.patch_size for scale in sorted(sensor.scales)],
+    )
+
+
+def glimpses_taken(rollout):
+    """How many glimpses were taken of each image: ints, `(n,)`.
+
+    A model that stops when it is sure tells; others take all.
+    """
+    count, steps, _ = rollout["locations"].shape
+    taken = rollout.get("num_glimpses", np.full(count, steps))
+    return keras.ops.convert_to_numpy(taken)
+
+
+def _check_labels(images, labels, num_classes):
+    if labels is None:
+        return None
+    labels = np.asarray(labels)
+    check_labels(labels, len(images), num_classes)
+    if labels.shape != images.shape[:1]:
+        raise ValueError(
+            "There must be one integer for each image. Received: labels.shape="
+            f"{labels.shape} and {len(images)} images"
+        )
+    return labels.astype(int)
+
+
+def _check_names(model, class_names):
+    names = getattr(model, "class_names", None) if class_names is None else class_names
+    names = range(model.num_classes) if names is None else names
+    if len(names) != model.num_classes:
+        raise ValueError(
+            f"There must be {model.num_classes} names, one for each class. "
+            f"Received: class_names={class_names}"
+        )
+    names = [str(name) for name in names]
+    return [
+        name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+        for name in names
+    ]
+
+
+def draw_path(axis, look, image, steps, inches, in_motion=False):
+    """Draws the path of the first `steps` glimpses, and the finest patch of each.
+
+    Args:
+        axis: Of Matplotlib, which shows the image.
+        look: A `Look`.
+        image: Int, which of its images.
+        steps: Int.
+        inches: Float, the longer side of the image on paper.
+        in_motion: Bool. The last of them is now: it shows all of its patches,
+            and those before it fade.
+    """
+    from matplotlib import colormaps
+
+    height, width, _ = look.images[image].shape
+    # `imshow` draws pixel p around p; to the sensor it covers [p, p + 1].
+    centres = (look.locations[image, :steps] + 1) / 2 * (width, height) - 0.5
+    points = 72 * inches / max(height, width)  # for each pixel
+    colours = colormaps["autumn"](np.linspace(0, 1, look.taken[image]))
+    axis.plot(*centres.T, color="white", linewidth=1, alpha=0.8)
+    for step, centre in enumerate(centres):
+        now = in_motion and step == steps - 1
+        faded = in_motion and not now
+        style = {"color": colours[step], "alpha": 0.4 if faded else 1}
+        _draw_boxes(axis, centre, look.sides if now else look.sides[:1], points, style)
+        if not faded:
+            _draw_number(axis, centre, step + 1, look.sides[0] * points, style)
+    axis.set_xlim(-0.5, width - 0.5)
+    axis.set_ylim(height - 0.5, -0.5)
+
+
+def _draw_boxes(axis, centre, sides, points, style):
+    from matplotlib.patches import Rectangle
+
+    for side in sides:
+        box = Rectangle(centre - side / 2, side, side, fill=False, **style)
+        box.set_path_effects(_outline(2.2))
+        axis.add_patch(box)
+    if min(sides) * points < SMALLEST_BOX:
+        axis.plot(
+            *centre,
+            "o",
+            markersize=SMALLEST_BOX,
+            markerfacecolor="none",
+            path_effects=_outline(2.2),
+            **style,
+        )
+
+
+def _draw_number(axis, centre, number, points, style):
+    beside = SMALLEST_BOX if points < SMALLEST_BOX else 0  # not over what it saw
+    axis.annotate(
+        str(number),
+        centre,
+        (beside, beside),
+        textcoords="offset points",
+        fontsize=7,
+        ha="center",
+        va="center",
+        path_effects=_outline(1.4),
+        **style,
+    )
+
+
+def _outline(width):
+    """Dark around a bright line, to be seen on bright images."""
+    from matplotlib.patheffects import withStroke
+
+    return [withStroke(linewidth=width, foreground="#0009")]
+
+
+def retina(look, image, step):
+    """The patches of a glimpse side by side, with a white line between them."""
+    gap = ((0, 0), (0, 0), (0, 1), (0, 0))
+    frames = np.pad(look.patches[image, step], gap, constant_values=1)
+    return np.concatenate(frames, axis=1)[:, :-1]
