@@ -180,6 +180,18 @@ class Agent(keras.Model):
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         return self.get_metrics_result()
 
+    def get_config(self):
+        player = self.player
+        config = {
+            "rules": player.rules,
+            "scales": player.glimpse_sensor.scales,
+            "units": player.core.units,
+            "stddev": player.location_sampler.stddev,
+            "entropy_weight": self.entropy_weight,
+            "seed": player.location_sampler.seed,
+        }
+        return {**super().get_config(), **config}
+
     def play(self, games, seed=None):
         """Plays a `VectorEnv`'s games greedily, from what it shows alone.
 
