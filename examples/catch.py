@@ -122,14 +122,12 @@ def animate(agent, rules, path, games=6, seed=0):
     size = catch_game.SIZE
     corners = (np.clip(locations, -1, 1) + 1) / 2 * size - 0.5  # of pixels
     figure = Figure((6, 4.2), 60, layout="constrained")
-    axes = figure.subplots(2, games // 2).flat
+    axes = list(figure.subplots(2, games // 2).flat)
     pictures, boxes = [], []
     for axis in axes:
+        pictures.append(axis.imshow(np.zeros((size, size)), "gray", vmin=0, vmax=1))
         axis.set(xticks=[], yticks=[], xlim=(-1.5, size + 0.5), ylim=(size + 0.5, -1.5))
         axis.set_facecolor("0.4")  # what is not on the screen
-        extent = (-0.5, size - 0.5, size - 0.5, -0.5)
-        pictures.append(axis.imshow(np.zeros((size, size)), "gray", vmin=0, vmax=1))
-        pictures[-1].set_extent(extent)
         sides = 6 * np.array(agent.player.glimpse_sensor.scales)
         boxes.append(
             [
@@ -140,16 +138,16 @@ def animate(agent, rules, path, games=6, seed=0):
 
     def draw(frame):
         frame = min(frame, catch_game.FRAMES)
-        for game, axis in enumerate(axes_list):
+        for game, axis in enumerate(axes):
             pictures[game].set_data(screens[game, frame, ..., 0])
             for box in boxes[game]:
                 box.set_xy(corners[game, frame] - box.get_width() / 2)
                 box.set_visible(frame < catch_game.FRAMES)
             over = frame == catch_game.FRAMES
-            title = ("missed", "caught")[int(rewards[game])] if over else ""
+            end = ("missed", "caught")[int(rewards[game])]
+            title = end if over else f"frame {frame + 1}"
             axis.set_title(title, fontsize=9)
 
-    axes_list = list(figure.axes)
     animation = FuncAnimation(figure, draw, catch_game.FRAMES + 6)
     animation.save(path, PillowWriter(fps=6))
 
