@@ -171,7 +171,9 @@ def check_drawing(page, width):
         draw(page, strokes)
         assert answer(page).startswith(f"{label} (")
         guesses = page.locator("#glimpses span").all_inner_texts()
-        assert len(guesses) == 7 and all("%" in guess for guess in guesses)
+        taken = ["%" in guess for guess in guesses]
+        assert len(taken) == 7 and taken[0]
+        assert taken == sorted(taken, reverse=True)  # none after the stop
         assert page.inner_text("#time").endswith(" ms")
         assert page.evaluate("document.body.scrollHeight") == height  # nothing jumps
     assert page.evaluate("document.documentElement.scrollWidth") == width
@@ -200,7 +202,7 @@ def test_a_visitor_draws_on_a_telephone_and_then_without_network(site, visit, tm
 def test_keys_and_motion(page):
     page.emulate_media(reduced_motion="no-preference")
     page.keyboard.press("8")
-    page.wait_for_function("/^Glimpse 2 of 7/.test(answer.textContent)")
+    page.wait_for_function("/^Glimpse 2 of [2-7]/.test(answer.textContent)")
     assert page.locator("#glimpses li.now").count() == 1
     assert page.locator("#glimpses span").nth(1).inner_text().endswith("%)")
     assert page.locator("#glimpses span").nth(6).inner_text().strip() == ""

@@ -298,7 +298,10 @@ def test_adapters_are_merged(make_model, tmp_path, rng):
     merged.assign(merged.numpy() + dense.lora_alpha / 2 * a @ b)
     session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
     (logits,) = session.run(["logits"], {"images": images})
-    np.testing.assert_allclose(logits, float_model(images), atol=1e-4)
+    # They are merged in the precision of the model, here bfloat16.
+    np.testing.assert_allclose(logits, float_model(images), atol=0.02)
+    merged.assign(merged.numpy() - dense.lora_alpha / 2 * a @ b)
+    assert np.abs(logits - float_model(images)).max() > 0.2
 
 
 def test_the_graph_has_the_name_of_the_model(onnx_file, model):

@@ -1,0 +1,303 @@
+"""Catch is the game that its page says, and its agent learns, stops and goes on."""
+
+import json
+from pathlib import Path
+
+import gymnasium
+import keras
+import numpy as np
+import pytest
+from backends import JIT
+from gymnasium.utils.env_checker import check_env
+from keras import ops
+
+
+@pytest.fixture
+def catch(monkeypatch):
+    """The example, with its parts `catch_game` and `catch_agent`."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "examples"))
+    import catch
+
+    return catch
+
+
+@pytest.fixture
+def game(catch):
+    return catch.catch_game
+
+
+@pytest.fixture
+def small_screen(game, monkeypatch):
+    """A screen of 4x4 pixels, on which a game is over after three frames."""
+    monkeypatch.setattr(game, "SIZE", 4)
+    monkeypatch.setattr(game, "FRAMES", 3)
+
+
+@pytest.fixture
+def make_agent(catch):
+    def make(rules="A", **options):
+        agent = catch.catch_agent.Agent(rules, **{"units": 16, "seed": 0, **options})
+        agent.build((None, 3))
+        return agent
+
+    return make
+
+
+@pytest.mark.parametrize("rules", ["A", "B"])
+def test_gymnasium_accepts_the_game(rules, game):
+    env = gymnasium.make("keras_ram/Catch-v0", rules=rules, render_mode="rgb_array")
+    check_env(env.unwrapped)
+    games = gymnasium.make_vec("keras_ram/Catch-v0", 3, rules=rules)
+    screens, _ = games.reset(seed=0)
+    assert screens in games.observation_space
+    # Ball and paddle: three pixels of one screen, until they touch.
+    np.testing.assert_array_equal(screens.sum(axis=(1, 2, 3)), 3)
+    with pytest.raises(ValueError, match="`rules` must be one of.*rules='C'"):
+        game.Catch(rules="C")
+
+
+@pytest.mark.parametrize("rules", ["A", "B"])
+def test_one_game_is_a_batch_of_one(rules, game):
+    one, batch = game.Catch(rules, "rgb_array"), game.CatchVector(1, rules)
+    screen, _ = one.reset(seed=5)
+    screens, _ = batch.reset(seed=5)
+    for step in range(2 * game.FRAMES):
+        np.testing.assert_array_equal(screens[0], screen)
+        np.testing.assert_array_equal(one.render()[..., :1], 255 * screen)
+        screen, reward, end, truncated, _ = one.step(step % 3)
+        screens, rewards, ends, _, _ = batch.step([step % 3])
+        assert (rewards[0], ends[0], truncated) == (reward, end, False)
+
+
+@pytest.mark.parametrize(
+    ("rules", "ball", "speed", "columns"),
+    [
+        # Drawn at the edge while it is outside, where it turns round.
+        ("A", 22.5, 0.75, [22.5, 23.25, 24.0, 23.25, 22.5]),
+        ("A", 0.5, -0.75, [0.5, -0.25, 0.5, 1.25]),
+        ("B", 22.5, 0.25, [22.5, 22.75, 23.0, 22.75]),
+        ("B", 22.875, 0.25, [22.875, 23.0, 22.75]),
+        ("B", 1.0, -0.25, [1.0, 2 / 3, 2 / 3 + 0.25]),
+        ("B", 0.0, 0.25, [0.0, 0.25, 0.5]),
+    ],
+)
+def test_ball_turns_round_at_the_sides(rules, ball, speed, columns, game):
+    state = np.array([[ball, speed, 11]], "float32")
+    for row, column in enumerate(columns):
+        assert state[0, 0] == pytest.approx(column)
+        screen = game.observation(np, state, row)[0, :, :, 0]
+        assert np.argwhere(screen[:-1]).tolist() == [
+            [row, min(max(int(column), 0), 23)]
+        ]
+        assert np.flatnonzero(screen[-1]).tolist() == [11, 12]
+        state = game.transition(rules, np, state, np.array([1]))
+
+
+def test_paddle_moves_and_stops_at_the_sides(game):
+    state = np.array([[5, 0, 0], [5, 0, 0], [5, 0, 22], [5, 0, 22]], "float32")
+    state = game.transition("A", np, state, np.array([0, 2, 2, 0]))
+    assert state[:, 2].tolist() == [0, 1, 22, 21]
+
+
+@pytest.mark.parametrize(
+    ("rules", "ball", "paddles"),
+    [
+        ("A", 5.9, [4, 5]),  # drawn at 5
+        ("A", 24.1, [22]),
+        ("A", -0.5, [0]),
+        ("B", 5.9, [5]),  # between 5 and 6
+        ("B", 5.0, [4, 5]),
+    ],
+)
+def test_caught(rules, ball, paddles, game):
+    state = np.array([[ball, 0, paddle] for paddle in range(23)])
+    assert np.flatnonzero(game.caught(rules, np, state)).tolist() == paddles
+
+
+def test_reward_comes_with_the_end_and_new_games_after_it(game):
+    games = game.CatchVector(2, "A")
+    games.reset(seed=0)
+    games.state = np.array([[7, 0, 7], [7, 0, 8]], "float32")
+    for step in range(1, 24):
+        _, rewards, ends, truncations, _ = games.step(np.array([1, 1]))
+        assert rewards.tolist() == ([1, 0] if step == 23 else [0, 0])
+        assert ends.tolist() == [step == 23] * 2
+        assert not truncations.any()
+    screens, rewards, ends, _, _ = games.step(np.array([0, 0]))
+    assert not rewards.any() and not ends.any()
+    assert screens[:, 0].sum() == 2  # the balls are at the top again
+
+
+def full_sight(game, rules, policy, games=10_000):
+    """The share caught by who sees the state: the ball's and the paddle's column."""
+    vector, rng = game.CatchVector(games, rules), np.random.default_rng(1)
+    vector.reset(seed=0)
+    end = vector.state
+    for _ in range(game.FRAMES):
+        end = game.transition(rules, np, end, np.ones(games))
+    lands = np.clip(np.floor(end[:, 0]), 0, 23)
+    for _ in range(game.FRAMES):
+        ball = np.clip(np.floor(vector.state[:, 0]), 0, 23)
+        paddle = vector.state[:, 2]
+        actions = {
+            "random": rng.integers(3, size=games),
+            # Until the ball is above one of its two pixels.
+            "walk": 1 - (ball < paddle) + (ball > paddle + 1),
+            "foresee": 1 + np.sign(lands - paddle).astype(int),
+        }
+        _, rewards, *_ = vector.step(actions[policy])
+    return rewards.mean()
+
+
+@pytest.mark.parametrize(
+    ("rules", "policy", "share"),
+    [
+        ("A", "random", 0.084),
+        ("B", "random", 0.043),
+        ("A", "walk", 0.535),
+        ("B", "walk", 0.408),
+    ],
+)
+def test_yardsticks(rules, policy, share, game):
+    # Four standard errors of 10,000 games are 0.02 at the most.
+    assert full_sight(game, rules, policy) == pytest.approx(share, abs=0.02)
+
+
+@pytest.mark.parametrize("rules", ["A", "B"])
+def test_every_ball_can_be_caught(rules, game):
+    assert full_sight(game, rules, "foresee") == 1
+
+
+@pytest.mark.parametrize("rules", ["A", "B"])
+def test_rules_are_the_same_on_numpy_and_on_keras(rules, game, rng):
+    state = game.begin(rules, rng, 50)
+    tensors = ops.convert_to_tensor(state)
+    for row in range(game.FRAMES):
+        actions = rng.integers(3, size=50).astype("float32")
+        screens = game.observation(ops, tensors, row)
+        expected = game.observation(np, state, row)
+        np.testing.assert_array_equal(ops.convert_to_numpy(screens), expected)
+        state = game.transition(rules, np, state, actions)
+        tensors = game.transition(rules, ops, tensors, ops.convert_to_tensor(actions))
+    expected = game.caught(rules, np, state)
+    caught = game.caught(rules, ops, tensors)
+    np.testing.assert_array_equal(ops.convert_to_numpy(caught), expected)
+
+
+def test_games_follow_their_seed(catch, game):
+    def first(seed):
+        return game.CatchVector(4, "A").reset(seed=seed)[0]
+
+    np.testing.assert_array_equal(first(1), first(1))
+    assert (first(1) != first(2)).any()
+    games = catch.catch_agent.Games("A", 8, batches=2, seed=0)
+    (first_batch,), (second_batch,) = games[0], games[1]
+    assert first_batch.shape == (8, 3) and (first_batch != second_batch).any()
+    np.testing.assert_array_equal(games[0][0], first_batch)
+    games.epoch = 1
+    assert (games[0][0] != first_batch).any()
+
+
+@pytest.mark.parametrize("rules", ["A", "B"])
+def test_agent_plays_gymnasiums_game_as_it_plays_in_training(rules, make_agent, game):
+    agent, games = make_agent(rules), game.CatchVector(100, rules)
+    screens, locations, rewards = agent.play(games, seed=3)
+    assert screens.shape == (100, 24, 24, 24, 1) and locations.shape == (100, 24, 2)
+    games.reset(seed=3)
+    played = agent(ops.convert_to_tensor(games.state))
+    np.testing.assert_array_equal(ops.convert_to_numpy(played["caught"]), rewards)
+    following = ops.convert_to_numpy(played["locations"])
+    np.testing.assert_allclose(locations[:, 1:], following, atol=1e-5)
+    np.testing.assert_array_equal(locations[:, 0], 0)
+
+
+def test_what_is_drawn_follows_the_policy(make_agent, game, rng):
+    agent = make_agent(stddev=0.2)
+    agent.player.policy.bias.assign([1.0, 0.0, -1.0])
+    played = agent(ops.convert_to_tensor(game.begin("A", rng, 2000)), training=True)
+    played = {name: ops.convert_to_numpy(value) for name, value in played.items()}
+    errors = (played["locations"] - played["means"]) / 0.2
+    np.testing.assert_allclose(errors.mean(axis=(0, 1)), 0, atol=0.02)
+    np.testing.assert_allclose(errors.std(axis=(0, 1)), 1, atol=0.02)
+    weights = np.exp(played["logits"])
+    expected = weights / weights.sum(axis=-1, keepdims=True)
+    drawn = np.eye(3)[played["actions"]]
+    np.testing.assert_allclose((drawn - expected).mean(axis=(0, 1)), 0, atol=0.01)
+
+
+def test_objective(make_agent, game, rng):
+    """REINFORCE's loss over 23 actions and 22 locations, worked out with NumPy."""
+    agent = make_agent(stddev=0.2, entropy_weight=0.5)
+    agent.compile()
+    games = ops.convert_to_tensor(game.begin("A", rng, 40))
+    played = agent(games, training=True)
+    loss = ops.convert_to_numpy(agent.compute_loss(games, None, played))
+    played = {name: ops.convert_to_numpy(value) for name, value in played.items()}
+    errors = played["caught"][:, None] - played["baselines"]
+    log_probs = played["logits"] - np.log(
+        np.exp(played["logits"]).sum(axis=-1, keepdims=True)
+    )
+    entropy = -(np.exp(log_probs) * log_probs).sum(axis=-1)
+    actions = (np.eye(3)[played["actions"]] * log_probs).sum(axis=-1)
+    looks = -0.5 * (((played["locations"] - played["means"]) / 0.2) ** 2).sum(axis=-1)
+    looks[:, -1] = 0
+    expected = -(actions + looks) * errors + errors**2 - 0.5 * entropy
+    assert loss == pytest.approx(expected.mean(), rel=1e-4)
+    caught = agent.get_metrics_result()["caught"]
+    assert float(caught) == pytest.approx(played["caught"].mean())
+
+
+def test_agent_learns(catch, small_screen, make_agent, game, rng):
+    agent = make_agent(units=32)
+    validation = game.begin("A", rng, 1000)
+    agent.compile(keras.optimizers.Adam(1e-2), jit_compile=JIT)
+    before = agent.evaluate(validation, verbose=0, batch_size=500, return_dict=True)
+    games = catch.catch_agent.Games("A", 512, batches=60, seed=0)
+    agent.fit(games, verbose=0, shuffle=False)
+    after = agent.evaluate(validation, verbose=0, batch_size=500, return_dict=True)
+    assert before["caught"] < 0.6
+    assert after["caught"] > 0.8
+
+
+def test_a_stopped_run_goes_on_as_if_it_never_had(
+    catch, small_screen, monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setattr(catch, "GAMES", 50)
+
+    def run(output, **more):
+        few = {"--epochs": 3, "--epoch-frames": 400, "--games": 16, "--units": 8}
+        few = [str(word) for pair in few.items() for word in pair]
+        flags = ["--verbose", "0", "--no-jit", "--output", str(tmp_path / output)]
+        options = catch.parse_arguments([*few, *flags])
+        vars(options).update(more)
+        catch.train(options)
+        return json.loads((tmp_path / output / "catch-A-s0/result.json").read_text())
+
+    class Stopped(keras.callbacks.CSVLogger):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                self.on_train_end()  # closes the file
+                raise KeyboardInterrupt
+
+    whole = run("whole")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(keras.callbacks, "CSVLogger", Stopped)
+        run("stopped")
+    with pytest.raises(SystemExit, match="was begun with"):
+        run("stopped", learning_rate=0.5)
+    resumed = run("stopped")
+    for result in (whole, resumed):
+        assert len(result["curve"].pop("seconds")) == 3
+    assert resumed["curve"] == whole["curve"]
+    assert resumed["caught"] == whole["caught"]
+    with pytest.raises(SystemExit, match="finished run"):
+        run("whole")
+
+    folder = tmp_path / "whole/catch-A-s0"
+    assert (folder / "games.gif").stat().st_size > 1000
+    agent = keras.saving.load_model(folder / "agent.keras")
+    assert agent.get_config()["units"] == 8
+    *_, rewards = agent.play(catch.catch_game.CatchVector(50, "A"), seed=1000)
+    assert rewards.mean() == whole["caught"]
+    catch.print_table(tmp_path / "whole")
+    assert f"{whole['caught']:.2%}" in capsys.readouterr().out
