@@ -158,7 +158,7 @@ class LocationSampler(keras.layers.Layer):
         sample = mean
         if training:
             if noise is None:
-                noise = self.noise(ops.shape(mean)[:1])
+                noise = self.noise(ops.shape(mean)[:-1])
             sample = ops.stop_gradient(mean + self._stddev * noise)
         standardized = (sample - mean) / self._stddev
         log_density = -0.5 * ops.square(standardized) - ops.log(
