@@ -23,8 +23,8 @@ def export_saved_model(model, path, version=1, overwrite=False):
     of shape `(batch, glimpses, classes)`, of the guess after each glimpse, all
     float32, and `num_glimpses`, int32 of shape `(batch,)`. Images with another
     number of channels are an error. Nothing in them is random. The requests that TF
-    Serving replays to warm up lie in `assets.extra`. What was written is loaded and compared with the
-    model before it is published.
+    Serving replays to warm up lie in `assets.extra`. What was written is loaded and
+    compared with the model before it is published.
 
     Args:
         model: A `keras_ram.RAM` that was built: fitted, called or loaded.
