@@ -50,7 +50,9 @@ def pipeline(arrays, batch_size, shuffle=False):
     try:
         yield batches.with_options(options)
     finally:
-        held.clear()  # TensorFlow never forgets `read`
+        # TensorFlow never forgets `read`: github.com/tensorflow/tensorflow, issues 37653
+        # and 51839, closed without a remedy.
+        held.clear()
 
 
 def _standard(dtype):
