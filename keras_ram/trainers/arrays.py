@@ -50,8 +50,8 @@ def pipeline(arrays, batch_size, shuffle=False):
     try:
         yield batches.with_options(options)
     finally:
-        # TensorFlow never forgets `read`: github.com/tensorflow/tensorflow, issues 37653
-        # and 51839, closed without a remedy.
+        # TensorFlow never forgets `read`: its issues 37653 and 51839, closed without
+        # a remedy.
         held.clear()
 
 
