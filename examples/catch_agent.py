@@ -39,6 +39,7 @@ class Player(keras.layers.Layer):
         self.location_sampler = keras_ram.LocationSampler(
             stddev, initial_location="center", seed=seed
         )
+        self.stddev = stddev
         self.policy = keras.layers.Dense(3)
         # A cell's mean times its area: a pixel is as bright at every scale.
         self.areas = np.square(self.glimpse_sensor.scales)[:, None, None, None]
@@ -61,7 +62,7 @@ class Player(keras.layers.Layer):
 
     def decide(self, hidden, noise):
         """Where to look next, and what to do. What is drawn carries no gradient."""
-        stddev = self.location_sampler.stddev
+        stddev = self.stddev
         locations = self.location_sampler(hidden)["mean"] + stddev * noise[:, :2]
         actions = ops.argmax(self.policy(hidden) + noise[:, 2:], axis=-1)
         return ops.stop_gradient(locations), ops.cast(actions, "float32")
@@ -164,7 +165,7 @@ class Agent(keras.Model):
         chosen = ops.one_hot(y_pred["actions"], log_probs.shape[-1])
         action_log_probs = ops.sum(log_probs * chosen, axis=-1)
         entropy = -ops.sum(ops.exp(log_probs) * log_probs, axis=-1)  # (B, T)
-        stddev = self.player.location_sampler.stddev
+        stddev = self.player.stddev
         errors = (y_pred["locations"] - y_pred["means"]) / stddev
         # But for a constant. Nobody looks where the last frame says.
         location_log_probs = -ops.sum(ops.square(errors), axis=-1)[:, :-1] / 2
@@ -186,7 +187,7 @@ class Agent(keras.Model):
             "rules": player.rules,
             "scales": player.glimpse_sensor.scales,
             "units": player.core.units,
-            "stddev": player.location_sampler.stddev,
+            "stddev": player.stddev,
             "entropy_weight": self.entropy_weight,
             "seed": player.location_sampler.seed,
         }

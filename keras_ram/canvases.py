@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_ram.inputs import check_images
+from keras_ram.inputs import check_shape
 from keras_ram.validation import check_integer
 
 PIECE_SIZE = 8  # as in the paper
@@ -86,7 +86,9 @@ def _check_canvases(images, canvas_size, pieces, piece_size):
             "Images must be an array of NumPy, of floats or integers. Received: "
             f"{type(images).__name__}, dtype={getattr(images, 'dtype', None)}"
         )
-    check_images(images)
+    check_shape(images)
+    if not np.isfinite(images.max() - images.min()):
+        raise ValueError("Images must be finite. Received NaN or infinity.")
     check_integer("canvas_size", canvas_size)
     check_integer("pieces", pieces, least=0)
     check_integer("piece_size", piece_size)

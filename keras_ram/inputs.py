@@ -78,6 +78,16 @@ def check_images(images, channels=None):
     """Raises `ValueError` if images cannot be looked at.
 
     Args:
+        images, channels: As for `check_shape`.
+    """
+    check_shape(images, channels)
+    _check_pixels(images)
+
+
+def check_shape(images, channels=None):
+    """Raises `ValueError` if these are no images, or of other channels.
+
+    Args:
         images: What was passed as images, or taken from a pipeline.
         channels: Int, what the model was built for, or `None`.
     """
@@ -108,7 +118,6 @@ def check_images(images, channels=None):
             f"shape={shape}, of {shape[3]}. `keras.ops.image.rgb_to_grayscale` makes "
             "grey images of coloured ones."
         )
-    _check_pixels(images)
 
 
 def _check_pixels(images):

@@ -1,10 +1,10 @@
 import gzip
+import hashlib
 import struct
 import urllib.error
 
 import numpy as np
 import pytest
-from conftest import MNIST_DIR
 
 from keras_ram import datasets
 from keras_ram.datasets import IDX_FILES, Canvases, clutter, load_mnist, translate
@@ -212,15 +212,15 @@ def test_mnist_with_a_label_beyond_nine(idx_folder):
         load_mnist(idx_folder)
 
 
-def test_mnist_of_a_folder_is_that_of_tensorflow_datasets(mnist, tmp_path, monkeypatch):
-    import tensorflow_datasets as tfds
-
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
-    # The files, from where the fixture has them.
-    monkeypatch.setattr(
-        tfds.image_classification.MNIST, "URL", MNIST_DIR.absolute().as_uri() + "/"
-    )
-    for split, prepared in zip(mnist, load_mnist(download=True), strict=True):
-        for array, expected in zip(split, prepared, strict=True):
-            assert array.dtype == expected.dtype
-            np.testing.assert_array_equal(array, expected)
+def test_mnist_of_a_folder_is_that_of_tensorflow_datasets(mnist):
+    """Its arrays had these digests (TFDS 4.9.10, sha256), in the same order."""
+    arrays = [array for split in mnist for array in split]
+    assert [array.dtype.name for array in arrays] == ["uint8", "int32"] * 3
+    assert [hashlib.sha256(array.tobytes()).hexdigest()[:16] for array in arrays] == [
+        "0c90cd1e4b6b8b24",
+        "ca259d94e51c8371",
+        "060be6832b50a22a",
+        "f00c18a8b856b41e",
+        "a85d8dffc6063fb8",
+        "58b236bac2b9f39e",
+    ]

@@ -110,7 +110,7 @@ def test_what_is_compiled_does_not_grow(make_model, batch, glimpses_traced):
     traced = []
     for number in (8, 64):
         model = make_model(num_glimpses=number)
-        model.compile(steps_per_execution=1)
+        model.compile(steps_per_execution=1, jit_compile=JIT)
         glimpses_traced[0] = 0
         model.fit(batch[0][:8], batch[1][:8], 8, verbose=0)
         traced.append(glimpses_traced[0])
