@@ -223,7 +223,7 @@ class RAM(Persistent):
     def _rollout(self, images, training):
         seen = self._look(images, training)
         hidden_states = seen["hidden_state"]  # (B, T, h)
-        rollout = {
+        return {
             "locations": seen["location"],
             # Nobody looks where the last one points.
             "location_means": seen["mean"][:, :-1],
@@ -232,7 +232,6 @@ class RAM(Persistent):
             # The error of the baseline is not the hidden state's to reduce.
             "baselines": self.baseline(ops.stop_gradient(hidden_states))[..., 0],
         }
-        return rollout
 
     def decide(self, images):
         """Looks at images until a guess is sure, and no longer.

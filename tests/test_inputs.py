@@ -149,6 +149,7 @@ def test_the_other_byte_order_is_read(images, model):
         np.testing.assert_array_equal(
             *map(keras.ops.convert_to_numpy, (seen, expected))
         )
+    LEARNS["validate"](model, other, labels)
     for way in ("evaluate", "test_on_batch"):
         assert LEARNS[way](model, other, labels) == LEARNS[way](model, images, LABELS)
 

@@ -55,6 +55,7 @@ class GuardedModel(keras.Model):
         x = self._inspect(x, y, sample_weight)
         y = inputs.native(y)
         if isinstance(validation_data, (tuple, list)):
+            validation_data = tuple(map(inputs.native, validation_data))
             self._inspect(*keras.utils.unpack_x_y_sample_weight(validation_data))
         elif validation_data is not None:
             validation_data = self._inspect(validation_data)
