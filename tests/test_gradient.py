@@ -40,12 +40,9 @@ def model(make_model):
         seed=1,
     )
     rng = np.random.default_rng(5)
-    model.set_weights(
-        [
-            np.float32(rng.normal(size=w.shape) * (0.7 if w.ndim > 1 else 0.3))
-            for w in model.get_weights()
-        ]
-    )
+    for weight in model.trainable_weights:
+        scale = 0.7 if weight.ndim > 1 else 0.3
+        weight.assign(np.float32(rng.normal(size=weight.shape) * scale))
     # A wild baseline would only add noise.
     model.baseline.set_weights([rng.normal(size=(5, 1)) * 0.05, np.array([0.3])])
     return model
