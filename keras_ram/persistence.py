@@ -2,9 +2,9 @@
 
 import keras
 
+from keras_ram.class_names import Named
 from keras_ram.presets import load
 from keras_ram.server import Server
-from keras_ram.trainers import Trainer
 
 # That can be frozen. The config of the core has its own word for it.
 PARTS = ("glimpse_net", "location_sampler", "classifier", "baseline")
@@ -14,7 +14,7 @@ NOT_QUANTIZED = (
 )
 
 
-class Persistent(Trainer):
+class Persistent(Named):
     """A trained model that comes from files and goes into them."""
 
     _frozen_weights = ()
