@@ -55,7 +55,7 @@ class RAM(Persistent):
         stop_confidence: `None`, or the probability of a guess from which on the
             model is sure at inference, and takes no more glimpses of that image.
         class_names: `None`, or a sequence of `num_classes` different strings, which
-            pictures show. Without them `fit` takes those
+            pictures, `classify` and artifacts show. Without them `fit` takes those
             of the data, if they have an attribute of this name.
         **kwargs: `name`, `dtype`.
 

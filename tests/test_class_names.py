@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from backends import FEW_STEPS, JIT
+from keras import ops
 
 import keras_ram
 
@@ -86,11 +87,46 @@ def test_a_folder_of_other_classes(make_model):
         model.fit(Folder(NAMES), verbose=0)
 
 
+@pytest.mark.parametrize("names", [NAMES, None])
+def test_an_answer_tells_what_a_rollout_does(names, make_model, rng):
+    images = rng.uniform(size=(20, 9, 13, 1)).astype("float32")
+    model = make_model(num_classes=3, class_names=names)
+    tops = ops.max(ops.softmax(model.rollout(images)["logits"]), axis=-1)
+    model.stop_confidence = float(np.median(ops.convert_to_numpy(tops)[:, :2]))
+    seen = {k: ops.convert_to_numpy(v) for k, v in model.rollout(images).items()}
+    assert 1 < seen["num_glimpses"].mean() < 3
+    answers = model.classify(images)
+    assert len(answers) == 20
+    for i, answer in enumerate(answers):
+        expected = np.exp(seen["logits"][i, -1])
+        expected /= expected.sum()
+        assert list(answer["probabilities"]) == (names or [0, 1, 2])
+        np.testing.assert_allclose(
+            list(answer["probabilities"].values()), expected, atol=1e-5
+        )
+        best = expected.argmax()
+        assert answer["class"] == (names[best] if names else best)
+        assert answer["probability"] == answer["probabilities"][answer["class"]]
+        assert type(answer["probability"]) is float
+        np.testing.assert_allclose(
+            answer["locations"],
+            seen["locations"][i, : seen["num_glimpses"][i]],
+            atol=1e-5,
+        )
+
+
+def test_answers_are_given_to_images_alone(make_model):
+    with pytest.raises(ValueError, match="and a batch axis"):
+        make_model().classify(IMAGES[0])
+    with pytest.raises(ValueError, match="Divide floats up to 255 by 255"):
+        make_model().classify(255 * IMAGES)
+
+
 def test_pictures_show_them(make_model):
     model = make_model(num_classes=3, class_names=NAMES)
     figure = keras_ram.plot_glimpses(model, IMAGES, labels=[2] * 5)
     titles = [axis.get_title() for axis in figure.axes]
-    guess = NAMES[int(np.argmax(model.predict(IMAGES, verbose=0)[0]))]
+    guess = model.classify(IMAGES[:1])[0]["class"]
     assert titles[0] == "image of great tit"
     assert titles[3].startswith(f"3: {guess} (")
     others = keras_ram.plot_glimpses(model, IMAGES, [2] * 5, class_names=list("abc"))
