@@ -5,6 +5,7 @@ import keras
 from keras_ram.class_names import Named
 from keras_ram.presets import load
 from keras_ram.server import Server
+from keras_ram.validation import check_names
 
 # That can be frozen. The config of the core has its own word for it.
 PARTS = ("glimpse_net", "location_sampler", "classifier", "baseline")
@@ -20,7 +21,7 @@ class Persistent(Named):
     _frozen_weights = ()
 
     @classmethod
-    def from_preset(cls, preset, num_classes=None):
+    def from_preset(cls, preset, num_classes=None, class_names=None):
         """Loads a pretrained classifier.
 
         Args:
@@ -28,6 +29,8 @@ class Persistent(Named):
             num_classes: `None`, or an int. With another number than the preset's it
                 comes with a new classifier on all the rest, which is to be trained,
                 and looks at all glimpses.
+            class_names: `None`, or a sequence of strings, the names of the classes.
+                They tell `num_classes` as well.
 
         Returns:
             A `RAM`. Presets are not compiled: `compile` before `evaluate` and
@@ -35,16 +38,21 @@ class Persistent(Named):
 
         Raises:
             ValueError: If there is no such preset or file, if it is damaged,
-                or if it holds another model.
+                if it holds another model, or if names and number do not agree.
         """
+        if class_names is not None:
+            class_names = check_names(class_names, num_classes)
+            num_classes = len(class_names)
         model = load(preset)
         if not isinstance(model, cls):
             raise ValueError(
                 f"{preset} holds no {cls.__name__}. Received: {type(model).__name__}"
             )
-        if num_classes in (None, model.num_classes):
-            return model
-        return _with_new_classifier(model, num_classes)
+        if num_classes not in (None, model.num_classes):
+            model = _with_new_classifier(model, num_classes)
+        if class_names is not None:
+            model.class_names = class_names
+        return model
 
     def export(
         self,
@@ -118,7 +126,8 @@ class Persistent(Named):
 
 
 def _with_new_classifier(model, num_classes):
-    config = {**model.get_config(), "num_classes": num_classes, "stop_confidence": None}
+    of_the_old = dict.fromkeys(("stop_confidence", "class_names"))
+    config = {**model.get_config(), **of_the_old, "num_classes": num_classes}
     fresh = type(model).from_config(config)
     fresh.build((None, None, None, model.input_spec.axes[-1]))
     for part in ("glimpse_net", "core", "location_sampler", "baseline"):
