@@ -1,5 +1,6 @@
 """SavedModel, as TF Serving wants it."""
 
+import tempfile
 from pathlib import Path
 
 import tensorflow as tf
@@ -7,7 +8,7 @@ from keras_ram.export.check import check, random_images, serving_function
 from keras_ram.export.publication import published
 
 from keras_ram.extras import extra
-from keras_ram.server import Server
+from keras_ram.server import Server, write_labels
 from keras_ram.validation import check_integer
 
 SIGNATURES = {"serving_default": "float32", "serve_uint8": "uint8"}
@@ -23,7 +24,8 @@ def export_saved_model(model, path, version=1, overwrite=False):
     of shape `(batch, glimpses, classes)`, of the guess after each glimpse, all
     float32, and `num_glimpses`, int32 of shape `(batch,)`. Images with another
     number of channels are an error. Nothing in them is random. The requests that TF
-    Serving replays to warm up lie in `assets.extra`. What was written is loaded and
+    Serving replays to warm up lie in `assets.extra`, and the names of the classes, if
+    there are any, in `assets/labels.txt`, one a line. What was written is loaded and
     compared with the model before it is published.
 
     Args:
@@ -60,7 +62,11 @@ def export_saved_model(model, path, version=1, overwrite=False):
         name: serving_function(server, dtype) for name, dtype in SIGNATURES.items()
     }
     with published(Path(path) / str(version), overwrite) as folder:
-        tf.saved_model.save(module, str(folder), signatures=signatures)
+        with tempfile.TemporaryDirectory() as scratch:
+            if model.class_names:
+                labels = write_labels(model.class_names, scratch)
+                module.labels = tf.saved_model.Asset(labels)
+            tf.saved_model.save(module, str(folder), signatures=signatures)
         _write_warmup(server, folder / "assets.extra")
         loaded = tf.saved_model.load(str(folder))
         return max(

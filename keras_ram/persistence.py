@@ -1,10 +1,12 @@
 """How a model is kept: presets, files, artifacts, and what is frozen in it."""
 
+from pathlib import Path
+
 import keras
 
 from keras_ram.class_names import Named
 from keras_ram.presets import load
-from keras_ram.server import Server
+from keras_ram.server import Server, write_labels
 from keras_ram.validation import check_names
 
 # That can be frozen. The config of the core has its own word for it.
@@ -66,7 +68,8 @@ class Persistent(Named):
 
         The artifact takes `images`, float32, of any batch size, height and
         width, and gives `logits`, `probabilities` and `locations`: on
-        TensorFlow in every format, on JAX in `"tf_saved_model"`.
+        TensorFlow in every format, on JAX in `"tf_saved_model"`. A SavedModel
+        holds the names of the classes in `assets/labels.txt`.
 
         Args:
             filepath, format, verbose, input_signature, **kwargs: As in Keras.
@@ -77,6 +80,8 @@ class Persistent(Named):
             # JAX has no gradient of a loop that may end at any step.
             kwargs = {"jax2tf_kwargs": {"with_gradient": False}, **kwargs}
         server.export(str(filepath), format, verbose, signature, **kwargs)
+        if format == "tf_saved_model" and self.class_names:
+            write_labels(self.class_names, Path(filepath, "assets"))
 
     def quantize(self, *args, **kwargs):
         # A file of it could not be loaded: the config does not know of it.
