@@ -90,6 +90,8 @@ def report(model, path, options, difference):
     channels, steps = model.input_spec.axes[-1], model.num_glimpses
     dtype = options.input_dtype if options.format == "onnx" else "float32 or uint8"
     print(f"input   images (batch, height, width, {channels}) {dtype}")
+    if options.format == "saved_model" and channels in (1, 3):
+        print("input   image_bytes (batch,) JPEG or PNG files, of any size each")
     if model.class_names:
         print(f"classes {', '.join(model.class_names)}")
     print(f"output  logits (batch, {model.num_classes}) float32")

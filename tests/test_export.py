@@ -247,7 +247,9 @@ def test_other_channels_are_refused_by_the_artifacts(
     export_saved_model(model, tmp_path / "ours")
     model.export(tmp_path / "keras", "tf_saved_model", False)
     for folder in (tmp_path / "ours" / "1", tmp_path / "keras"):
-        for name, signature in tf.saved_model.load(folder).signatures.items():
+        signatures = dict(tf.saved_model.load(folder).signatures)
+        signatures.pop("serve_bytes", None)  # which decodes to what the model has
+        for name, signature in signatures.items():
             values = (255 * images).astype("uint8") if "uint8" in name else images
             with pytest.raises(tf.errors.InvalidArgumentError, match="expected shape"):
                 signature(images=tf.constant(values))
