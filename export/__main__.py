@@ -24,6 +24,9 @@ def main(arguments=None):
     options = parse_arguments(arguments)
     try:
         model = keras_ram.RAM.from_preset(options.model)
+        if options.class_names:
+            text = options.class_names.read_text(encoding="utf-8-sig")
+            model.class_names = text.splitlines()
         if options.format == "onnx":
             path = Path(options.output)
             if path.is_dir() or options.output.endswith("/"):
@@ -67,6 +70,12 @@ def parse_arguments(arguments):
         help="of the ONNX file; a SavedModel takes both",
     )
     parser.add_argument(
+        "--class-names",
+        type=Path,
+        metavar="FILE",
+        help="the names of the classes, one a line, in place of the model's own",
+    )
+    parser.add_argument(
         "--overwrite", action="store_true", help="replace what is there"
     )
     return parser.parse_args(arguments)
@@ -81,6 +90,10 @@ def report(model, path, options, difference):
     channels, steps = model.input_spec.axes[-1], model.num_glimpses
     dtype = options.input_dtype if options.format == "onnx" else "float32 or uint8"
     print(f"input   images (batch, height, width, {channels}) {dtype}")
+    if options.format == "saved_model" and channels in (1, 3):
+        print("input   image_bytes (batch,) JPEG or PNG files, of any size each")
+    if model.class_names:
+        print(f"classes {', '.join(model.class_names)}")
     print(f"output  logits (batch, {model.num_classes}) float32")
     print(f"output  probabilities (batch, {model.num_classes}) float32")
     print(f"output  locations (batch, {steps}, 2) float32")

@@ -22,7 +22,8 @@ def export_onnx(model, path, input_dtype="float32", overwrite=False):
     Its input is `images`. Its outputs are those of `export_saved_model`: `logits`,
     `probabilities`, `locations`, `num_glimpses` and `step_probabilities`. Batch,
     height and width are free.
-    The file's metadata tell the settings of the model and how to scale pixels.
+    The file's metadata tell the settings of the model, the names of its classes and
+    how to scale pixels; what is no string is JSON.
     What was written is checked, run in ONNX Runtime, and compared with the
     model before it is published.
 
@@ -84,12 +85,15 @@ def _metadata(model, input_dtype):
         "name": model.name,
         "num_classes": model.num_classes,
         "num_glimpses": model.num_glimpses,
+        "stop_confidence": model.stop_confidence,
         "patch_size": sensor.patch_size,
         "scales": list(sensor.scales),
         "channels": model.input_spec.axes[-1],
         "input": SCALING[input_dtype],
         "locations": "(x, y) of each glimpse; -1 and 1 are the image's edges",
     }
+    if model.class_names:
+        values["class_names"] = model.class_names
     return {
         f"keras_ram.{name}": value if isinstance(value, str) else json.dumps(value)
         for name, value in values.items()

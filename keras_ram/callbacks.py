@@ -32,7 +32,7 @@ class GlimpseBoard(keras.callbacks.Callback):
             images for validation.
         labels: `None`, or ints of shape `(n,)`. Without them there are no
             signs of reward and baseline.
-        class_names: `None`, or a sequence of strings.
+        class_names: `None`, or a sequence of strings in place of the model's own.
         picture_every: Int, epochs from one picture to the next.
         pictures: Int, the number of images in a picture.
 

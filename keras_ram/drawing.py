@@ -115,7 +115,7 @@ def _check_labels(images, labels, num_classes):
 
 
 def _check_names(model, class_names):
-    names = getattr(model, "class_names", None) if class_names is None else class_names
+    names = model.class_names if class_names is None else class_names
     names = range(model.num_classes) if names is None else names
     if len(names) != model.num_classes:
         raise ValueError(

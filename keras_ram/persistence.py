@@ -1,10 +1,13 @@
 """How a model is kept: presets, files, artifacts, and what is frozen in it."""
 
+from pathlib import Path
+
 import keras
 
+from keras_ram.class_names import Named
 from keras_ram.presets import load
-from keras_ram.server import Server
-from keras_ram.trainers import Trainer
+from keras_ram.server import Server, write_labels
+from keras_ram.validation import check_names
 
 # That can be frozen. The config of the core has its own word for it.
 PARTS = ("glimpse_net", "location_sampler", "classifier", "baseline")
@@ -14,13 +17,13 @@ NOT_QUANTIZED = (
 )
 
 
-class Persistent(Trainer):
+class Persistent(Named):
     """A trained model that comes from files and goes into them."""
 
     _frozen_weights = ()
 
     @classmethod
-    def from_preset(cls, preset, num_classes=None):
+    def from_preset(cls, preset, num_classes=None, class_names=None):
         """Loads a pretrained classifier.
 
         Args:
@@ -28,6 +31,8 @@ class Persistent(Trainer):
             num_classes: `None`, or an int. With another number than the preset's it
                 comes with a new classifier on all the rest, which is to be trained,
                 and looks at all glimpses.
+            class_names: `None`, or a sequence of strings, the names of the classes.
+                They tell `num_classes` as well.
 
         Returns:
             A `RAM`. Presets are not compiled: `compile` before `evaluate` and
@@ -35,16 +40,21 @@ class Persistent(Trainer):
 
         Raises:
             ValueError: If there is no such preset or file, if it is damaged,
-                or if it holds another model.
+                if it holds another model, or if names and number do not agree.
         """
+        if class_names is not None:
+            class_names = check_names(class_names, num_classes)
+            num_classes = len(class_names)
         model = load(preset)
         if not isinstance(model, cls):
             raise ValueError(
                 f"{preset} holds no {cls.__name__}. Received: {type(model).__name__}"
             )
-        if num_classes in (None, model.num_classes):
-            return model
-        return _with_new_classifier(model, num_classes)
+        if num_classes not in (None, model.num_classes):
+            model = _with_new_classifier(model, num_classes)
+        if class_names is not None:
+            model.class_names = class_names
+        return model
 
     def export(
         self,
@@ -58,7 +68,8 @@ class Persistent(Trainer):
 
         The artifact takes `images`, float32, of any batch size, height and
         width, and gives `logits`, `probabilities` and `locations`: on
-        TensorFlow in every format, on JAX in `"tf_saved_model"`.
+        TensorFlow in every format, on JAX in `"tf_saved_model"`. A SavedModel
+        holds the names of the classes in `assets/labels.txt`.
 
         Args:
             filepath, format, verbose, input_signature, **kwargs: As in Keras.
@@ -69,6 +80,8 @@ class Persistent(Trainer):
             # JAX has no gradient of a loop that may end at any step.
             kwargs = {"jax2tf_kwargs": {"with_gradient": False}, **kwargs}
         server.export(str(filepath), format, verbose, signature, **kwargs)
+        if format == "tf_saved_model" and self.class_names:
+            write_labels(self.class_names, Path(filepath, "assets"))
 
     def quantize(self, *args, **kwargs):
         # A file of it could not be loaded: the config does not know of it.
@@ -118,7 +131,8 @@ class Persistent(Trainer):
 
 
 def _with_new_classifier(model, num_classes):
-    config = {**model.get_config(), "num_classes": num_classes, "stop_confidence": None}
+    of_the_old = dict.fromkeys(("stop_confidence", "class_names"))
+    config = {**model.get_config(), **of_the_old, "num_classes": num_classes}
     fresh = type(model).from_config(config)
     fresh.build((None, None, None, model.input_spec.axes[-1]))
     for part in ("glimpse_net", "core", "location_sampler", "baseline"):

@@ -54,6 +54,9 @@ class RAM(Persistent):
             weights follow `keras.utils.set_random_seed`.
         stop_confidence: `None`, or the probability of a guess from which on the
             model is sure at inference, and takes no more glimpses of that image.
+        class_names: `None`, or a sequence of `num_classes` different strings, which
+            pictures, `classify` and artifacts show. Without them `fit` takes those
+            of the data, if they have an attribute of this name.
         **kwargs: `name`, `dtype`.
 
     Call arguments:
@@ -103,12 +106,14 @@ class RAM(Persistent):
         location_step=None,
         seed=None,
         stop_confidence=None,
+        class_names=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.num_classes = check_integer("num_classes", num_classes, least=2)
         self.num_glimpses = num_glimpses
         self.stop_confidence = stop_confidence
+        self.class_names = class_names
         check_positive("location_stddev", location_stddev)
         policy = self.dtype_policy
         self.glimpse_sensor = GlimpseSensor(patch_size, scales, dtype=policy)
@@ -316,5 +321,6 @@ class RAM(Persistent):
             "location_step": sampler.step,
             "seed": sampler.seed,
             "stop_confidence": self.stop_confidence,
+            "class_names": self.class_names,
         }
         return {**super().get_config(), **config}

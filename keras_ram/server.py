@@ -16,6 +16,18 @@ OUTPUTS = (
 )
 
 
+def write_labels(class_names, folder):
+    """Writes the names of the classes to `labels.txt`, one a line.
+
+    Returns:
+        String, the path of the file.
+    """
+    file = Path(folder, "labels.txt")
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes("".join(f"{name}\n" for name in class_names).encode())
+    return str(file)
+
+
 class Server(keras.Model):
     """A RAM at inference: deterministic, in float32, with named outputs.
 

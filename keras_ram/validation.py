@@ -44,6 +44,33 @@ def check_share(name, value):
         raise ValueError(f"`{name}` must be in [0, 1]. Received: {name}={value}")
 
 
+def check_names(names, num_classes=None):
+    """Raises `ValueError` unless these are names of classes.
+
+    Args:
+        names: What was passed as `class_names`.
+        num_classes: Int, how many there must be, or `None`.
+
+    Returns:
+        A list of Python's strings, which every file format can hold.
+    """
+    sequence = hasattr(names, "__getitem__") and not isinstance(names, (str, dict))
+    given = list(names) if sequence else []
+    # The artifacts hold one name a line.
+    proper = given and all(isinstance(n, str) and n.splitlines() == [n] for n in given)
+    if not proper or len(set(given)) < len(given):
+        raise ValueError(
+            "`class_names` must be a sequence of different strings, none of them empty "
+            f"or of several lines. Received: class_names={names!r}"
+        )
+    if num_classes not in (None, len(given)):
+        raise ValueError(
+            f"`class_names` must hold {num_classes} names, one for each class. "
+            f"Received: {len(given)}, class_names={names!r}"
+        )
+    return [str(name) for name in given]
+
+
 def check_choice(name, value, choices):
     """Raises `ValueError` unless `value` is one of `choices`."""
     if value not in choices:

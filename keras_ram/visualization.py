@@ -34,7 +34,7 @@ def plot_glimpses(model, images, labels=None, class_names=None):
             channels, as for calling the model.
         labels: `None`, or ints of shape `(n,)`. Right guesses are then green
             and wrong ones red.
-        class_names: `None`, or a sequence of strings.
+        class_names: `None`, or a sequence of strings in place of the model's own.
 
     Returns:
         A `matplotlib.figure.Figure`, which pyplot knows: `plt.show()` shows

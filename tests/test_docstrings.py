@@ -15,6 +15,7 @@ MODULES = (
     *(ON_TENSORFLOW if BACKEND == "tensorflow" else ()),
     "callbacks",
     "canvases",
+    "class_names",
     "datasets",
     "diagnosis",
     "extras",

@@ -41,6 +41,22 @@ def test_saved_model_and_a_refusal(file, tmp_path, capsys):
     assert main([*arguments, "--overwrite"]) == 0
 
 
+def test_names_from_a_file(file, tmp_path, capsys):
+    names = [f"class {number}" for number in range(9)] + ["größer, 中"]
+    (tmp_path / "names.txt").write_text("\n".join(names), encoding="utf-8")
+    options = ["--class-names", str(tmp_path / "names.txt")]
+    assert main([str(file), str(tmp_path / "m"), *options]) == 0
+    assert "classes class 0, class 1" in capsys.readouterr().out
+    labels = tmp_path / "m/1/assets/labels.txt"
+    assert labels.read_text(encoding="utf-8").splitlines() == names
+    (tmp_path / "names.txt").write_text("cat\ndog\n")
+    assert main([str(file), str(tmp_path / "n"), *options]) == 1
+    assert "must hold 10 names, one for each class" in capsys.readouterr().err
+    options[1] = str(tmp_path / "nothing.txt")
+    assert main([str(file), str(tmp_path / "n"), *options]) == 1
+    assert "No such file" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "model,message",
     [

@@ -45,14 +45,17 @@ def test_a_session_replays_the_warm_up_requests(artifacts):
         log = prediction_log_pb2.PredictionLog.FromString(record)
         request = log.predict_log.request
         signature = signatures[request.model_spec.signature_name]
-        images = tf.make_ndarray(request.inputs["images"])
+        ((name, value),) = request.inputs.items()
+        values = tf.make_ndarray(value)
         logits = session.run(
-            signature.outputs["logits"].name,
-            {signature.inputs["images"].name: images},
+            signature.outputs["logits"].name, {signature.inputs[name].name: values}
         )
+        images = values
+        if name == "image_bytes":
+            images = np.stack([tf.io.decode_png(file) for file in values])
         np.testing.assert_allclose(logits, model.predict(images, verbose=0), atol=1e-4)
         replayed.append(request.model_spec.signature_name)
-    assert replayed == ["serving_default", "serve_uint8"]
+    assert replayed == ["serving_default", "serve_uint8", "serve_bytes"]
 
 
 def test_rest_requests_in_rows(artifacts, images):

@@ -9,11 +9,13 @@ import pytest
 from backends import BACKEND
 from keras_ram.export import export_onnx, export_saved_model
 
+from keras_ram.server import OUTPUTS
+
 pytestmark = pytest.mark.skipif(BACKEND == "tensorflow", reason="see test_export.py")
 
 
 def test_artifacts_are_written_by_tensorflow(make_model, rng, tmp_path):
-    model = make_model(scales=(1, 2))
+    model = make_model(scales=(1, 2), class_names=list("abcdefghij"))
     assert export_onnx(model, f"{tmp_path}/m.onnx/") < 1e-3
     images = rng.uniform(size=(3, 20, 30, 1)).astype("float32")
     session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
@@ -21,6 +23,8 @@ def test_artifacts_are_written_by_tensorflow(make_model, rng, tmp_path):
     np.testing.assert_allclose(logits, model.predict(images, verbose=0), atol=1e-4)
     assert export_saved_model(model, tmp_path / "m", version=3) < 1e-3
     assert (tmp_path / "m/3/saved_model.pb").is_file()
+    labels = (tmp_path / "m/3/assets/labels.txt").read_text()
+    assert labels.split() == model.class_names
     with pytest.raises(RuntimeError, match="overwrite=True"):
         export_saved_model(model, tmp_path / "m", version=3)
     with pytest.raises(IsADirectoryError, match="`path` must be a file"):
@@ -37,7 +41,7 @@ def test_keras_saved_model(make_model, rng, tmp_path):
     images = rng.uniform(size=(3, 20, 31, 1)).astype("float32")
     loaded = tf.saved_model.load(str(tmp_path / "m"))
     outputs = loaded.serve(images)
-    assert sorted(outputs) == ["locations", "logits", "probabilities"]
+    assert set(outputs) == set(OUTPUTS)
     np.testing.assert_allclose(
         outputs["logits"], model.predict(images, verbose=0), atol=1e-5
     )

@@ -6,12 +6,14 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from backends import FEW_STEPS
 
 import keras_ram
 from keras_ram import datasets
 from keras_ram.presets import FOLDER
 
 GOLDENS = Path(__file__).parent / "goldens"
+PARTS = ("glimpse_net", "core", "classifier")
 PRESETS = sorted(keras_ram.RAM.presets)
 
 
@@ -114,6 +116,43 @@ def test_a_new_classifier_on_all_the_rest(make_model, tmp_path):
             np.testing.assert_array_equal(one, same)
     same = keras_ram.RAM.from_preset(tmp_path / "m.keras", num_classes=10)
     assert same.stop_confidence == 0.9
+
+
+def test_names_tell_the_number_of_classes(make_model, tmp_path):
+    digits, names = list("0123456789"), ["cat", "dog"]
+    make_model(class_names=digits).save(tmp_path / "m.keras")
+
+    def load(**options):
+        return keras_ram.RAM.from_preset(tmp_path / "m.keras", **options)
+
+    assert load().class_names == digits
+    assert load(num_classes=2).class_names is None
+    other = load(class_names=names)
+    assert (other.num_classes, other.class_names) == (2, names)
+    same = load(num_classes=10, class_names=digits[::-1])
+    assert same.class_names == digits[::-1]
+    np.testing.assert_array_equal(
+        same.classifier.get_weights()[0], load().classifier.get_weights()[0]
+    )
+    with pytest.raises(ValueError, match="must hold 3 names.*Received: 2"):
+        load(num_classes=3, class_names=names)
+
+
+def test_what_is_frozen_stays_as_it_came(make_model, batch, tmp_path):
+    make_model().save(tmp_path / "m.keras")
+    model = keras_ram.RAM.from_preset(tmp_path / "m.keras", num_classes=3)
+    model.glimpse_net.trainable = False
+    before = {part: getattr(model, part).get_weights() for part in PARTS}
+    model.compile(**FEW_STEPS)
+    model.fit(batch[0], batch[1] % 3, verbose=0)
+    for part, weights in before.items():
+        moved = [
+            np.abs(now - then).max() > 0
+            for now, then in zip(
+                getattr(model, part).get_weights(), weights, strict=True
+            )
+        ]
+        assert not any(moved) if part == "glimpse_net" else all(moved)
 
 
 def test_a_file_of_ones_own_needs_none_of_what_it_was_compiled_with(
