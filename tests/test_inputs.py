@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from backends import BACKEND, FEW_STEPS
+from backends import BACKEND, FEW_STEPS, JIT
 
 import keras_ram
 
@@ -213,10 +213,10 @@ def test_a_loader_of_torch_is_looked_at(model):
 def test_training_goes_on_after_an_error(make_model):
     """An error leaves nothing half made: no variable of a trace that failed."""
     model = keras_ram.RAM(10, 1, 4, core_units=8)
-    model.compile()
+    model.compile(jit_compile=JIT)
     with pytest.raises(ValueError, match="one-hot"):
         model.fit(IMAGES, np.eye(10)[LABELS], verbose=0)
-    model.compile(loss="categorical_crossentropy")
+    model.compile(loss="categorical_crossentropy", jit_compile=JIT)
     model.fit(IMAGES, np.eye(10)[LABELS], verbose=0)
     with pytest.raises(ValueError, match="channels"):
         model.fit(np.repeat(IMAGES, 3, -1), np.eye(10)[LABELS], verbose=0)

@@ -201,7 +201,7 @@ def test_real_mnist_is_learned(mnist):
 def test_exploration_is_annealed_by_a_callback(make_model, batch, tmp_path):
     """As a learning rate is, in what was compiled as well, and saved with it."""
     model = make_model(initial_location="center", num_glimpses=2)
-    model.compile(keras.optimizers.SGD(0.0), baseline=None)
+    model.compile(keras.optimizers.SGD(0.0), baseline=None, jit_compile=JIT)
     seen = []
 
     def spread(epoch, logs):
@@ -229,7 +229,7 @@ def test_exploration_is_annealed_by_a_callback(make_model, batch, tmp_path):
 
 def test_more_glimpses_after_training(make_model, batch):
     model = make_model()
-    model.compile()
+    model.compile(jit_compile=JIT)
     three = model.predict(batch[0], verbose=0)
     model.num_glimpses = 5
     five = model.predict(batch[0], verbose=0)

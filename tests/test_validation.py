@@ -120,7 +120,7 @@ def test_nan_in_a_pipeline_stops_training_before_anything_is_saved(
     import tensorflow as tf
 
     model = make_model()
-    model.compile()
+    model.compile(jit_compile=JIT)
     good = tf.data.Dataset.from_tensors((IMAGES, LABELS))
     pipeline = good.concatenate(tf.data.Dataset.from_tensors((NAN, LABELS)))
     checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "m.keras", save_freq=2)
