@@ -6,11 +6,17 @@ import numbers
 import keras
 from keras import ops
 
+from keras_ram.box_sums import cell_sums, sum_table
 from keras_ram.validation import check_integer, check_positive, fixed
 
 # Images are read in blocks of so many pixels side by side, because reading
 # contiguous memory is fast.
 BLOCK = 8
+# Cells of so many pixels and more are not added up, but looked up in a table of sums,
+# which is made once an image. A table holds cells of less than the second number. Of
+# images of few pixels all are added up sooner than some are looked up.
+COARSE, TOO_COARSE = 6, 2048
+FEW_PIXELS = 2**14
 
 
 @fixed("patch_size", "scales")
@@ -103,7 +109,11 @@ class GlimpseSensor(keras.layers.Layer):
         width = ops.shape(images)[2]
         padding = _whole_blocks(width, BLOCK) - width
         padded = ops.pad(images, ((0, 0), (0, 0), (0, padding), (0, 0)))
-        return {"images": images, "padded": padded}
+        prepared = {"images": images, "padded": padded}
+        coarse = [s for s in self.scales if self._is_coarse(images.shape, s)]
+        if coarse:
+            prepared["table"] = sum_table(images, max(coarse))
+        return prepared
 
     def look(self, prepared, locations, rows=None):
         """Cuts patches out of prepared images.
@@ -122,6 +132,9 @@ class GlimpseSensor(keras.layers.Layer):
         centres = (ops.cast(locations, "float32") + 1) / 2  # fractions of the image
         patches = []
         for scale in self.scales:
+            if self._is_coarse(prepared["images"].shape, scale):
+                patches.append(self._pool(prepared, rows, centres, scale))
+                continue
             whole = self._sees_most(images.shape, scale)
             y, weights_y = self._look(centres[:, 1:], height, scale, 1, whole)
             x, weights_x = self._look(centres[:, :1], width, scale, BLOCK, whole)
@@ -136,17 +149,35 @@ class GlimpseSensor(keras.layers.Layer):
             patches.append(ops.einsum("byxc,bvx->byvc", seen, weights_x))
         return ops.stack(patches, axis=1)  # (B, k, w, w, C)
 
+    def _is_coarse(self, images_shape, scale):
+        """Whether cells are looked up in a table."""
+        few = _number_of_pixels(images_shape) <= FEW_PIXELS
+        return COARSE <= scale < TOO_COARSE and not few
+
+    def _pool(self, prepared, rows, centres, scale):
+        """A patch of large cells: `(B, w, w, C)`."""
+        images = prepared["images"]
+        batch, height, width, _ = ops.shape(images)
+        rows = ops.arange(0, batch, dtype="int32") if rows is None else rows
+        lines = ops.arange(0, self.patch_size + 1, dtype="float32")
+        lines = (lines - self.patch_size / 2) * scale
+
+        def lines_at(centre, size):
+            size = ops.cast(size, "float32")
+            return ops.clip(centre * size + lines, 0.0, size)
+
+        y, x = lines_at(centres[:, 1:], height), lines_at(centres[:, :1], width)
+        sums = cell_sums(prepared["table"], images, rows, y, x)
+        return ops.cast(sums / scale**2, self.compute_dtype)
+
     def _sees_most(self, images_shape, scale):
         """Whether a patch may touch half of the image or more.
 
         Cutting it out would then cost more than it spares. Of images whose
         size is unknown while tracing, all patches are cut out.
         """
-        _, height, width, _ = images_shape
         side = math.ceil(scale * self.patch_size)
-        # JAX has symbols for unknown sizes, which do not compare.
-        known = isinstance(height, int) and isinstance(width, int)
-        return known and 2 * (side + 1) * (side + BLOCK) >= height * width
+        return 2 * (side + 1) * (side + BLOCK) >= _number_of_pixels(images_shape)
 
     def _look(self, centres, size, scale, block, whole):
         """What a patch sees along one axis: whole blocks of pixels.
@@ -196,6 +227,13 @@ class GlimpseSensor(keras.layers.Layer):
     def get_config(self):
         config = {"patch_size": self.patch_size, "scales": self.scales}
         return {**super().get_config(), **config}
+
+
+def _number_of_pixels(images_shape):
+    _, height, width, _ = images_shape
+    # JAX has symbols for unknown sizes, which do not compare.
+    known = isinstance(height, int) and isinstance(width, int)
+    return height * width if known else math.inf
 
 
 def _whole_blocks(size, block):

@@ -15,6 +15,7 @@ CASES = [
     (1, 1, 1, 3, (1, 2)),
     (7, 2, 2, 1, (3, 0.5)),
     (31, 17, 1, 4, (8, 1)),
+    (45, 33, 2, 3, (6, 9.3, 25)),
 ]
 LOCATIONS = [
     (0.0, 0.0),
@@ -44,8 +45,15 @@ def oracle(images, locations, patch_size, scales):
     return patches
 
 
+@pytest.fixture(params=[False, True], ids=["added up", "looked up"])
+def table(request, monkeypatch):
+    """Whether large cells are looked up in a table, as in large images."""
+    few_pixels = 0 if request.param else np.inf
+    monkeypatch.setattr("keras_ram.glimpse_sensor.FEW_PIXELS", few_pixels)
+
+
 @pytest.mark.parametrize("height,width,channels,patch_size,scales", CASES)
-def test_equals_brute_force(height, width, channels, patch_size, scales, rng):
+def test_equals_brute_force(height, width, channels, patch_size, scales, rng, table):
     shape = (len(LOCATIONS), height, width, channels)
     images = rng.uniform(size=shape).astype("float32")
     locations = np.array(LOCATIONS, "float32")
@@ -85,30 +93,60 @@ def test_is_continuous_in_the_location(scale, rng):
     assert 0 < jumps <= pixels / scale + 1e-5
 
 
-def test_gradients_reach_images_and_locations(rng):
-    images = rng.uniform(size=(2, 9, 9, 1))
-    locations = [[0.13, -0.2], [0.4, 0.31]]
-    sensor = GlimpseSensor(3, (1.5,))
-    rows = np.arange(3, dtype="float32")[:, None, None]
-    for gradient in gradients_of(
+@pytest.mark.parametrize("scale", [1.5, 7.5])
+def test_gradients_reach_images_and_locations(scale, rng, table):
+    """They are those of finite differences of the oracle."""
+    images = rng.uniform(size=(2, 14, 11, 1))
+    locations = np.array([[0.13, -0.2], [0.4, 0.31]])
+    weights = rng.normal(size=(2, 1, 3, 3, 1)).astype("float32")
+    found = gradients_of(
         lambda images, locations: (
-            sensor(images, locations) * ops.convert_to_tensor(rows)
+            GlimpseSensor(3, (scale,))(images, locations)
+            * ops.convert_to_tensor(weights)
         ),
         images,
         locations,
-    ):
-        assert np.abs(gradient).max() > 0
+    )
+
+    def slope(index, *places):
+        """Along one value of the images or the locations."""
+        values = []
+        for step in (1e-4, -1e-4):
+            inputs = [images.copy(), locations.copy()]
+            inputs[index][places] += step
+            values.append((oracle(*inputs, 3, (scale,)) * weights).sum())
+        return (values[0] - values[1]) / 2e-4
+
+    for index, places in [
+        (0, (0, 5, 6, 0)),
+        (0, (1, 9, 7, 0)),
+        (1, (0, 0)),
+        (1, (1, 1)),
+    ]:
+        assert found[index][places] == pytest.approx(slope(index, *places), rel=2e-3)
+        assert found[index][places] != 0
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_cells_of_a_megapixel_are_exact(dtype, rng):
+    """Sums over such an image exceed what float32 holds, and 32 bits."""
+    bytes_ = rng.integers(200, 256, size=(1, 1600, 1600, 3), dtype="uint8")
+    images = bytes_ if dtype == "uint8" else bytes_ / np.float32(255)
+    (patches,) = GlimpseSensor(8, (200,))(images, np.zeros((1, 2)))
+    pooled = bytes_.reshape(8, 200, 8, 200, 3).mean(axis=(1, 3))
+    unit = 1 if dtype == "uint8" else 255
+    np.testing.assert_allclose(patches[0], pooled / unit, rtol=2e-6)
 
 
 def test_unknown_sizes_in_a_functional_model(rng):
     images, locations = keras.Input((None, None, 3)), keras.Input((2,))
-    outputs = GlimpseSensor(4, (1, 2))(images, locations)
+    outputs = GlimpseSensor(4, (1, 7))(images, locations)
     assert outputs.shape == (None, 2, 4, 4, 3)
     model = keras.Model([images, locations], outputs)
     for size in (5, 20):
         x = rng.uniform(size=(2, size, size + 1, 3)).astype("float32")
         at = np.array([[0.1, 0.2], [-0.5, 1]], "float32")
-        expected = oracle(x, at.astype("float64"), 4, (1, 2))
+        expected = oracle(x, at.astype("float64"), 4, (1, 7))
         np.testing.assert_allclose(
             model.predict([x, at], verbose=0), expected, atol=5e-5
         )
