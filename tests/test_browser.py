@@ -24,6 +24,7 @@ playwright = pytest.importorskip(
     "playwright.sync_api", reason="no playwright: `pip install playwright`"
 )
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(
         BACKEND != "tensorflow", reason="the page's models are written by TensorFlow"
     ),

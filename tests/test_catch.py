@@ -11,6 +11,8 @@ from backends import JIT
 from gymnasium.utils.env_checker import check_env
 from keras import ops
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def catch(monkeypatch):

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from backends import BACKEND
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).parent / "clients" / "data_parallel.py"
 tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="of tf.distribute")
 

@@ -8,6 +8,8 @@ from runtimes import RUNTIMES
 import keras_ram
 from keras_ram import datasets
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", params=["ram_mnist", "ram_cluttered_mnist_100"])
 def case(request, mnist, tmp_path_factory):

@@ -56,6 +56,7 @@ export_saved_model(keras.saving.load_model(sys.argv[1]), sys.argv[2], overwrite=
 """
 
 
+@pytest.mark.slow
 def test_a_killed_export_leaves_what_stood_there(model, tmp_path):
     """Killed when everything is written and nothing published."""
     model.save(tmp_path / "m.keras")

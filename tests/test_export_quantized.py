@@ -2,10 +2,13 @@
 
 import numpy as np
 import onnxruntime
+import pytest
 from keras_ram.export import export_onnx
 from onnxruntime.quantization import quantize_dynamic
 
 import keras_ram
+
+pytestmark = pytest.mark.slow
 
 
 def test_weights_of_eight_bits(mnist, tmp_path):

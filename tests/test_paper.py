@@ -10,6 +10,8 @@ import pytest
 
 from keras_ram import datasets
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def paper(monkeypatch, digits):

@@ -81,6 +81,7 @@ def test_a_restored_model_resumes_as_if_never_stopped(
     )
 
 
+@pytest.mark.slow
 def test_backup_and_restore_after_a_killed_process(tmp_path):
     script = tmp_path / "train.py"
     script.write_text(

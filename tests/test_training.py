@@ -187,6 +187,7 @@ def test_half_precision_scales_the_loss(make_model, batch):
         np.testing.assert_allclose(half, exact, rtol=0, atol=0.02 * np.abs(exact).max())
 
 
+@pytest.mark.slow
 def test_real_mnist_is_learned(mnist):
     (x, y), (x_val, y_val), _ = mnist
     assert x.shape == (50000, 28, 28, 1) and x.dtype == "uint8"

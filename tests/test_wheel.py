@@ -11,6 +11,8 @@ import pytest
 
 import keras_ram
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("keras_ram", "export", "tests")
 FILES = ("LICENSE", "MANIFEST.in", "README.md", "pyproject.toml", "setup.cfg")
