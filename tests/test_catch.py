@@ -7,7 +7,7 @@ import gymnasium
 import keras
 import numpy as np
 import pytest
-from backends import JIT
+from backends import BACKEND, JIT
 from gymnasium.utils.env_checker import check_env
 from keras import ops
 
@@ -269,7 +269,8 @@ def test_a_stopped_run_goes_on_as_if_it_never_had(
     def run(output, **more):
         few = {"--epochs": 3, "--epoch-frames": 400, "--games": 16, "--units": 8}
         few = [str(word) for pair in few.items() for word in pair]
-        flags = ["--verbose", "0", "--no-jit", "--output", str(tmp_path / output)]
+        flags = ["--verbose", "0", "--output", str(tmp_path / output)]
+        flags += [] if BACKEND == "jax" else ["--no-jit"]  # slow without, there
         options = catch.parse_arguments([*few, *flags])
         vars(options).update(more)
         catch.train(options)

@@ -5,7 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
-from backends import FEW_STEPS, JIT
+from backends import BACKEND, FEW_STEPS, JIT
 from keras import ops
 
 from keras_ram import RAM
@@ -256,6 +256,7 @@ def test_a_frozen_layer_within_a_part_stays_frozen(make_model, batch, tmp_path):
     np.testing.assert_array_equal(ops.convert_to_numpy(kernel), before)
 
 
+@pytest.mark.skipif(BACKEND == "jax", reason="JAX has no float64, and warns of it")
 def test_float64(make_model, batch):
     double = make_model(dtype="float64")
     single = make_model()
