@@ -18,9 +18,11 @@ import catch_agent
 import catch_game
 import keras
 import numpy as np
+from runs import begin_run
 
 GAMES = 10_000  # of an evaluation
 COLOURS = ("tab:red", "tab:orange", "gold")
+NOT_SETTINGS = ("jit", "output", "table", "verbose")
 
 
 class Epochs(keras.callbacks.Callback):
@@ -41,10 +43,7 @@ class Epochs(keras.callbacks.Callback):
 def train(options):
     """Trains an agent, lets it play, and writes what came of it."""
     folder = options.output / f"catch-{options.rules}-s{options.seed}"
-    if (folder / "result.json").exists():
-        raise SystemExit(f"{folder} holds a finished run. Move it away to repeat it.")
-    folder.mkdir(parents=True, exist_ok=True)
-    settings = remember_settings(folder, options)
+    settings = begin_run(folder, options, NOT_SETTINGS)
     keras.utils.set_random_seed(options.seed)
     agent = catch_agent.Agent(
         options.rules,
@@ -166,20 +165,6 @@ def print_table(output):
             f"{result['caught']:>7.2%} {result['seconds'] / 60:>7.1f} "
             f"{result['frames_per_second']:>8.0f}"
         )
-
-
-def remember_settings(folder, options):
-    """What decides a run. It does not go on with anything else."""
-    others = ("jit", "output", "table", "verbose")
-    settings = {k: v for k, v in vars(options).items() if k not in others}
-    file, text = folder / "settings.json", json.dumps(settings)
-    if file.exists() and file.read_text() != text:
-        raise SystemExit(
-            f"{folder} was begun with {file.read_text()}. Received: {text}. "
-            "Move it away, or choose another --output."
-        )
-    file.write_text(text)
-    return settings
 
 
 def parse_arguments(arguments=None):

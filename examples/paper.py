@@ -23,18 +23,18 @@ import numpy as np
 import paper_models
 import paper_tasks
 from paper_tasks import ROWS, TASKS
+from runs import begin_run
 
 import keras_ram
+
+NOT_SETTINGS = ("name", "output", "data_dir", "table", "picture", "verbose")
 
 
 def train(options):
     """Trains, chooses the epoch on validation, and tests it once."""
     task = TASKS[options.task]
     folder = options.output / options.name
-    if (folder / "result.json").exists():
-        raise SystemExit(f"{folder} holds a finished run. Move it away to repeat it.")
-    folder.mkdir(parents=True, exist_ok=True)
-    settings = remember_settings(folder, options)
+    settings = begin_run(folder, options, NOT_SETTINGS)
     keras.utils.set_random_seed(options.seed)
     splits = paper_tasks.load(options.data_dir)
     validation, test = paper_tasks.canvases(task, splits)
@@ -167,20 +167,6 @@ def read_curves(folder):
         return {"val_accuracy": []}
     table = np.genfromtxt(curves, delimiter=",", names=True)
     return {name: np.atleast_1d(table[name]).tolist() for name in table.dtype.names}
-
-
-def remember_settings(folder, options):
-    """What decides a run. It does not go on with anything else."""
-    others = ("name", "output", "data_dir", "table", "picture", "verbose")
-    settings = {k: v for k, v in vars(options).items() if k not in others}
-    file, text = folder / "settings.json", json.dumps(settings)
-    if file.exists() and file.read_text() != text:
-        raise SystemExit(
-            f"{folder} was begun with {file.read_text()}. Received: {text}. "
-            "Move it away, or choose another --output."
-        )
-    file.write_text(text)
-    return settings
 
 
 def parse_arguments():

@@ -86,12 +86,12 @@ def test_a_stopped_run_goes_on_and_reports_once(
 def test_a_run_goes_on_with_its_own_settings_alone(paper, parse):
     options = parse("--row", "cnn", "--epochs", "3")
     (options.output / "run").mkdir()
-    kept = paper.remember_settings(options.output / "run", options)
+    kept = paper.begin_run(options.output / "run", options, paper.NOT_SETTINGS)
     options.verbose = 0
-    assert paper.remember_settings(options.output / "run", options) == kept
+    assert paper.begin_run(options.output / "run", options, paper.NOT_SETTINGS) == kept
     options.learning_rate = 0.5
     with pytest.raises(SystemExit, match="was begun with .*0.001.*Received.*0.5"):
-        paper.remember_settings(options.output / "run", options)
+        paper.begin_run(options.output / "run", options, paper.NOT_SETTINGS)
 
 
 def test_a_row_has_settings_of_its_own(paper, parse):
