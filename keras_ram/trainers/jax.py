@@ -12,24 +12,12 @@ class JAXTrainer(BaseTrainer):
     def train_step(self, state, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         trainable, non_trainable, optimizer, metrics = state
-        others = [
-            *zip(self.non_trainable_variables, non_trainable, strict=True),
-            *zip(self.optimizer.variables, optimizer, strict=True),
-            *zip(self.metrics_variables, metrics, strict=True),
-        ]
 
         def objective(trainable):
-            weights = zip(self.trainable_variables, trainable, strict=True)
-            with keras.StatelessScope(
-                state_mapping=[*weights, *others], collect_losses=True
-            ) as scope:
+            with self._scope(trainable, non_trainable, metrics, optimizer) as scope:
                 value, logs = self.compute_objective(x, y, sample_weight)
                 value = self.optimizer.scale_loss(value)
-            updated = [
-                [scope.get_current_value(variable) for variable in variables]
-                for variables in (self.non_trainable_variables, self.metrics_variables)
-            ]
-            return value, (logs, *updated)
+            return value, (logs, *self._updated(scope))
 
         gradients, (logs, non_trainable, metrics) = jax.grad(objective, has_aux=True)(
             trainable
@@ -41,18 +29,27 @@ class JAXTrainer(BaseTrainer):
 
     def test_step(self, state, data):
         trainable, non_trainable, metrics = state
-        mapping = [
+        with self._scope(trainable, non_trainable, metrics) as scope:
+            logs = self.compute_evaluation(*keras.utils.unpack_x_y_sample_weight(data))
+        return logs, (trainable, *self._updated(scope))
+
+    def _scope(self, trainable, non_trainable, metrics, optimizer=None):
+        """Where the variables have these values."""
+        pairs = [
             *zip(self.trainable_variables, trainable, strict=True),
             *zip(self.non_trainable_variables, non_trainable, strict=True),
             *zip(self.metrics_variables, metrics, strict=True),
         ]
-        with keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
-            logs = self.compute_evaluation(*keras.utils.unpack_x_y_sample_weight(data))
-        non_trainable, metrics = (
+        if optimizer is not None:
+            pairs += zip(self.optimizer.variables, optimizer, strict=True)
+        return keras.StatelessScope(state_mapping=pairs, collect_losses=True)
+
+    def _updated(self, scope):
+        """What a step made of the non-trainable variables and of the metrics."""
+        return [
             [scope.get_current_value(variable) for variable in variables]
             for variables in (self.non_trainable_variables, self.metrics_variables)
-        )
-        return logs, (trainable, non_trainable, metrics)
+        ]
 
     def make_test_function(self, force=False):
         if self.test_function is None or force:
