@@ -67,7 +67,7 @@ class Persistent(Named):
         """Keras's own export, with the outputs of `keras_ram.export`.
 
         The artifact takes `images`, float32, of any batch size, height and
-        width, and gives `logits`, `probabilities` and `locations`: on
+        width, and gives what the artifacts of `keras_ram.export` give: on
         TensorFlow in every format, on JAX in `"tf_saved_model"`. A SavedModel
         holds the names of the classes in `assets/labels.txt`.
 
