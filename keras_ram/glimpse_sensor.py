@@ -107,7 +107,7 @@ class GlimpseSensor(keras.layers.Layer):
             A dict, for `look`.
         """
         width = ops.shape(images)[2]
-        padding = _whole_blocks(width, BLOCK) - width
+        padding = _whole_blocks(width) - width
         padded = ops.pad(images, ((0, 0), (0, 0), (0, padding), (0, 0)))
         prepared = {"images": images, "padded": padded}
         coarse = [s for s in self.scales if self._is_coarse(images.shape, s)]
@@ -127,26 +127,26 @@ class GlimpseSensor(keras.layers.Layer):
         Returns:
             As the call.
         """
-        _, height, width, channels = ops.shape(prepared["images"])
-        images = prepared["padded"]
-        centres = (ops.cast(locations, "float32") + 1) / 2  # fractions of the image
+        images = prepared["images"]
+        which = ops.arange(0, ops.shape(images)[0]) if rows is None else rows
+        which = ops.cast(which, "int32")
+        cut = [self._is_cut(images.shape, scale) for scale in self.scales]
+        first, lines = self._grids(ops.shape(images), locations, cut)
         patches = []
-        for scale in self.scales:
-            if self._is_coarse(prepared["images"].shape, scale):
-                patches.append(self._pool(prepared, rows, centres, scale))
+        for index, scale in enumerate(self.scales):
+            y, x = lines[:, index, 0], lines[:, index, 1]  # (B, w + 1)
+            if self._is_coarse(images.shape, scale):
+                sums = cell_sums(prepared["table"], images, which, y, x)
+                patches.append(ops.cast(sums / scale**2, self.compute_dtype))
                 continue
-            whole = self._sees_most(images.shape, scale)
-            y, weights_y = self._look(centres[:, 1:], height, scale, 1, whole)
-            x, weights_x = self._look(centres[:, :1], width, scale, BLOCK, whole)
-            if not whole:
-                seen = self._crop(images, rows, y, x)  # (B, n, m, C)
-            else:
-                seen = images if rows is None else ops.take(images, rows, axis=0)
-            seen = ops.cast(seen, self.compute_dtype)
-            seen = ops.reshape(seen, (-1, y.shape[1], x.shape[1] * channels))
-            seen = ops.einsum("bvy,byx->bvx", weights_y, seen)
-            seen = ops.reshape(seen, (-1, self.patch_size, x.shape[1], channels))
-            patches.append(ops.einsum("byxc,bvx->byvc", seen, weights_x))
+            seen = prepared["padded"]
+            if cut[index]:
+                side = math.ceil(scale * self.patch_size)
+                seen = _crop(seen, which, first[:, index], side)
+            elif rows is not None:
+                seen = ops.take(seen, rows, axis=0)
+            seen = ops.cast(seen, self.compute_dtype)  # (B, n, m, C)
+            patches.append(_means(seen, y, x, scale))
         return ops.stack(patches, axis=1)  # (B, k, w, w, C)
 
     def _is_coarse(self, images_shape, scale):
@@ -154,71 +154,45 @@ class GlimpseSensor(keras.layers.Layer):
         few = _number_of_pixels(images_shape) <= FEW_PIXELS
         return COARSE <= scale < TOO_COARSE and not few
 
-    def _pool(self, prepared, rows, centres, scale):
-        """A patch of large cells: `(B, w, w, C)`."""
-        images = prepared["images"]
-        batch, height, width, _ = ops.shape(images)
-        rows = ops.arange(0, batch, dtype="int32") if rows is None else rows
-        lines = ops.arange(0, self.patch_size + 1, dtype="float32")
-        lines = (lines - self.patch_size / 2) * scale
+    def _is_cut(self, images_shape, scale):
+        """Whether a patch is cut out of its image before it is added up.
 
-        def lines_at(centre, size):
-            size = ops.cast(size, "float32")
-            return ops.clip(centre * size + lines, 0.0, size)
-
-        y, x = lines_at(centres[:, 1:], height), lines_at(centres[:, :1], width)
-        sums = cell_sums(prepared["table"], images, rows, y, x)
-        return ops.cast(sums / scale**2, self.compute_dtype)
-
-    def _sees_most(self, images_shape, scale):
-        """Whether a patch may touch half of the image or more.
-
-        Cutting it out would then cost more than it spares. Of images whose
-        size is unknown while tracing, all patches are cut out.
+        Where it may touch half of the image or more, cutting it out costs more than it
+        spares. Of images whose size is unknown while tracing, all patches are cut out.
         """
         side = math.ceil(scale * self.patch_size)
-        return 2 * (side + 1) * (side + BLOCK) >= _number_of_pixels(images_shape)
+        most = 2 * (side + 1) * (side + BLOCK) >= _number_of_pixels(images_shape)
+        return not (most or self._is_coarse(images_shape, scale))
 
-    def _look(self, centres, size, scale, block, whole):
-        """What a patch sees along one axis: whole blocks of pixels.
+    def _grids(self, images_shape, locations, cut):
+        """Where the lines between cells are.
+
+        Args:
+            images_shape: Of a batch of images.
+            locations: As for the call.
+            cut: Whether each patch is cut out.
 
         Returns:
-            The places of the pixels that it may touch, `(B, n)`, some of them
-            outside the image, and the share of each cell that each of them
-            covers, `(B, w, n)`.
+            The first row of pixels and the first block of columns under each patch
+            that is cut out, int32 of shape `(batch, scales, 2)`, and the lines of each
+            patch along y and x, `(batch, scales, 2, w + 1)`, in pixels from there, or
+            from the edge of the image. What is outside the image is left out.
         """
-        side = scale * self.patch_size
-        start = centres * ops.cast(size, "float32") - side / 2  # (B, 1)
-        first = ops.floor(start / block) * block
-        if whole:
-            number, origin = _whole_blocks(size, block), ops.zeros_like(first)
-        else:
-            number, origin = (math.ceil(side / block) + 1) * block, first
-        pixels = origin + ops.arange(0, number, dtype="float32")
-        # Counted from the first pixel, places are small, and their rounding does
-        # not grow with the image.
-        cells = start - first + ops.arange(0, self.patch_size, dtype="float32") * scale
-        # The part of a cell in the image: what is outside counts as zero.
-        low = ops.expand_dims(ops.maximum(cells, -first), 2)  # (B, w, 1)
-        end = ops.cast(size, "float32") - first
-        high = ops.expand_dims(ops.minimum(cells + scale, end), 2)
-        places = ops.expand_dims(pixels - first, 1)  # (B, 1, n)
-        overlap = ops.minimum(high, places + 1) - ops.maximum(low, places)
-        weights = ops.relu(overlap) / scale  # (B, w, n)
-        return pixels, ops.cast(weights, self.compute_dtype)
-
-    def _crop(self, images, rows, y, x):
-        """Cut out before it is weighed, the work follows the patch, not the image."""
-        batch, height, width, channels = ops.shape(images)
-        rows = ops.arange(0, batch) if rows is None else rows
-        row_length = width // BLOCK
-        # Clipped as integers, so that NaN becomes some pixel and not a wild address.
-        lines = ops.clip(ops.cast(y, "int32"), 0, height - 1)
-        blocks = ops.clip(ops.cast(x[:, ::BLOCK] / BLOCK, "int32"), 0, row_length - 1)
-        image = ops.expand_dims(ops.cast(rows, "int32"), 1)
-        lines = ops.expand_dims((image * height + lines) * row_length, 2)
-        images = ops.reshape(images, (-1, BLOCK * channels))
-        return ops.take(images, lines + ops.expand_dims(blocks, 1), axis=0)
+        _, height, width, _ = images_shape
+        size = ops.cast(ops.stack([height, width]), "float32")
+        block = ops.convert_to_tensor([1.0, BLOCK])
+        scales = ops.convert_to_tensor(self.scales, "float32")[:, None]
+        centres = (ops.flip(ops.cast(locations, "float32"), axis=1) + 1) / 2 * size
+        start = ops.expand_dims(centres, 1) - scales * (self.patch_size / 2)
+        first = ops.floor(start / block)  # (B, k, 2)
+        # Counted from the first pixel, places are small, and their rounding does not
+        # grow with the image.
+        origin = first * ops.convert_to_tensor(cut, "float32")[:, None] * block
+        steps = scales * ops.arange(self.patch_size + 1, dtype="float32")  # (k, w + 1)
+        lines = ops.expand_dims(start - origin, 3) + ops.expand_dims(steps, 1)
+        low, high = ops.expand_dims(-origin, 3), ops.expand_dims(size - origin, 3)
+        lines = ops.minimum(ops.maximum(lines, low), high)
+        return ops.cast(first, "int32"), lines
 
     def compute_output_shape(self, images_shape, locations_shape):
         side = self.patch_size
@@ -229,6 +203,52 @@ class GlimpseSensor(keras.layers.Layer):
         return {**super().get_config(), **config}
 
 
+def _crop(images, rows, first, side):
+    """Cut out before it is added up, the work follows the patch, not the image."""
+    _, height, width, channels = ops.shape(images)
+    row_length = width // BLOCK
+    number = _whole_blocks(side) // BLOCK + 1
+    # Clipped as integers, so that NaN becomes some pixel and not a wild address.
+    lines = first[:, :1] + ops.arange(0, side + 1, dtype="int32")
+    lines = ops.clip(lines, 0, height - 1)
+    blocks = first[:, 1:] + ops.arange(0, number, dtype="int32")
+    blocks = ops.clip(blocks, 0, row_length - 1)
+    lines = (ops.expand_dims(rows, 1) * height + lines) * row_length
+    images = ops.reshape(images, (-1, BLOCK * channels))
+    places = ops.expand_dims(lines, 2) + ops.expand_dims(blocks, 1)
+    seen = ops.take(images, places, axis=0)
+    return ops.reshape(seen, (-1, side + 1, number * BLOCK, channels))
+
+
+def _means(images, y, x, scale):
+    """The mean of an image over each cell of a grid.
+
+    Args:
+        images: `(batch, height, width, channels)`.
+        y, x: Where the lines of the grid are, `(batch, w + 1)`, in pixels.
+        scale: Float, the side of a cell.
+
+    Returns:
+        Tensor of shape `(batch, w, w, channels)`.
+    """
+    _, height, width, channels = images.shape
+    cells = y.shape[1] - 1
+
+    def weights(lines, size):
+        """The share of each cell that each pixel covers: `(B, w, size)`."""
+        lines, pixels = ops.expand_dims(lines, 2), ops.arange(size, dtype="float32")
+        begin = ops.maximum(lines[:, :-1], pixels)
+        end = ops.minimum(lines[:, 1:], pixels + 1)
+        return ops.cast(ops.relu(end - begin) / scale, images.dtype)
+
+    seen = ops.reshape(images, (-1, height, width * channels))
+    seen = ops.matmul(weights(y, height), seen)
+    seen = ops.reshape(seen, (-1, cells, width, channels))
+    seen = ops.reshape(ops.swapaxes(seen, 2, 3), (-1, cells * channels, width))
+    seen = ops.matmul(seen, ops.swapaxes(weights(x, width), 1, 2))
+    return ops.swapaxes(ops.reshape(seen, (-1, cells, channels, cells)), 2, 3)
+
+
 def _number_of_pixels(images_shape):
     _, height, width, _ = images_shape
     # JAX has symbols for unknown sizes, which do not compare.
@@ -236,5 +256,5 @@ def _number_of_pixels(images_shape):
     return height * width if known else math.inf
 
 
-def _whole_blocks(size, block):
-    return (size + block - 1) // block * block
+def _whole_blocks(size):
+    return (size + BLOCK - 1) // BLOCK * BLOCK
