@@ -1,6 +1,7 @@
-"""The function that every artifact holds, and its check against the model."""
+"""What every artifact takes, and its check against the model."""
 
 import contextlib
+import itertools
 
 import keras
 import numpy as np
@@ -13,19 +14,18 @@ from keras_ram.server import OUTPUTS
 TYPICAL, LARGEST = 1e-4, 1e-2
 
 
-def serving_function(server, dtype):
-    """A `keras_ram.server.Server` as a TensorFlow function of `images`."""
+def signature(server, dtype):
+    """What TensorFlow calls the signature of a `keras_ram.server.Server`."""
     (images,) = server.signature(dtype)
-    spec = tf.TensorSpec(images.shape, dtype, name=images.name)
-    return tf.function(server.call, input_signature=[spec], autograph=False)
+    return [tf.TensorSpec(images.shape, dtype, name=images.name)]
 
 
-def check(server, run, dtype):
+def check(server, runs, dtype):
     """Compares an artifact with its model on random images of several sizes.
 
     Args:
         server: The `keras_ram.server.Server` that was written.
-        run: Function from an array of images to a dict of arrays.
+        runs: Functions from an array of images to a dict of arrays.
         dtype: `"float32"` (pixels in [0, 1]) or `"uint8"` (in [0, 255]).
 
     Returns:
@@ -38,8 +38,8 @@ def check(server, run, dtype):
     for height, width in ((28, 28), (60, 5), (7, 100)):
         images = random_images((16, height, width, server.channels), dtype)
         with _full_precision():
-            expected, outputs = server(images), run(images)
-        for name in OUTPUTS:
+            expected, *found = server(images), *(run(images) for run in runs)
+        for outputs, name in itertools.product(found, OUTPUTS):
             difference = np.abs(
                 outputs[name] - keras.ops.convert_to_numpy(expected[name])
             )

@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 import tensorflow as tf
-from keras_ram.export.check import check, random_images, serving_function
+from keras_ram.export.check import check, random_images, signature
 from keras_ram.export.publication import published
 
 from keras_ram.extras import extra
@@ -77,15 +77,19 @@ def export_saved_model(model, path, version=1, overwrite=False):
             tf.saved_model.save(module, str(folder), signatures=signatures)
         _write_warmup(server, signatures, folder / "assets.extra")
         loaded = tf.saved_model.load(str(folder))
-        return max(
-            check(server, _runner(name, loaded.signatures[name]), SIGNATURES[name])
-            for name in signatures
-        )
+        runs = {"float32": [], "uint8": []}
+        for name in signatures:
+            runs[SIGNATURES[name]].append(_runner(name, loaded.signatures[name]))
+        return max(check(server, runs[dtype], dtype) for dtype in runs)
 
 
 def _signatures(server):
     signatures = {
-        name: serving_function(server, SIGNATURES[name])
+        name: tf.function(
+            server.call,
+            input_signature=signature(server, SIGNATURES[name]),
+            autograph=False,
+        )
         for name in ("serving_default", "serve_uint8")
     }
     if server.channels in (1, 3):  # what files have
@@ -120,9 +124,9 @@ def _inputs(name, images):
     return {"images": tf.constant(images)}
 
 
-def _runner(name, signature):
+def _runner(name, function):
     def run(images):
-        outputs = signature(**_inputs(name, images))
+        outputs = function(**_inputs(name, images))
         return {output: value.numpy() for output, value in outputs.items()}
 
     return run
