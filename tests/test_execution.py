@@ -128,6 +128,30 @@ def test_predict_is_traced_for_one_batch(options, make_model, batch, glimpses_tr
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow's functions")
+def test_predict_holds_one_step_for_all_batches(make_model, batch):
+    """Copied sixteen times by TensorFlow, it took a minute to start at 32 glimpses."""
+    from tensorflow.python.eager import context  # no public way to what was run
+
+    sizes = []
+    for steps in (1, 16):
+        model = make_model(num_glimpses=2)
+        model.compile(jit_compile=False, steps_per_execution=steps)
+        context.enable_run_metadata()
+        try:
+            model.predict(batch[0][:32], 2, verbose=0)
+            graphs = context.export_run_metadata().function_graphs
+        finally:
+            context.disable_run_metadata()
+        sizes.append(
+            max(
+                len(graph.node) + sum(len(f.node_def) for f in graph.library.function)
+                for graph in (g.post_optimization_graph for g in graphs)
+            )
+        )
+    assert sizes[1] < 1.5 * sizes[0]
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow's functions")
 def test_threads_predict_while_another_trains(make_model, batch):
     images, labels = batch
     model = make_model(num_glimpses=1)
