@@ -55,7 +55,7 @@ function show(shown) {
   const early = steps.length < state.preset.num_glimpses ? ", sure enough to stop" : "";
   $("answer").textContent =
     shown === steps.length
-      ? `${said(probabilities)} after ${shown} glimpses${early}`
+      ? `${said(probabilities)} after ${shown} ${shown === 1 ? "glimpse" : "glimpses"}${early}`
       : `Glimpse ${shown} of ${steps.length} …`;
 }
 
@@ -158,6 +158,8 @@ async function loadPicture() {
   state.picture = await createImageBitmap(file).catch(() => {
     throw new Error(`${file.name} is no image that this browser reads. Try PNG or JPEG.`);
   });
+  Object.assign(state, { strokes: [], digit: null });
+  drawStrokes($("pad"), []);
   return look();
 }
 
