@@ -73,6 +73,22 @@ def draw(page, strokes):
         page.mouse.up()
 
 
+def draw_with_a_finger(page, strokes):
+    page.click("#clear")
+    box = page.locator("#pad").bounding_box()
+    screen = page.context.new_cdp_session(page)
+    for stroke in strokes:
+        for moment, (x, y) in enumerate(stroke):
+            place = {
+                "x": box["x"] + x * box["width"],
+                "y": box["y"] + y * box["height"],
+            }
+            touch = {"type": "touchMove" if moment else "touchStart"}
+            screen.send("Input.dispatchTouchEvent", {**touch, "touchPoints": [place]})
+        end = {"type": "touchEnd", "touchPoints": []}
+        screen.send("Input.dispatchTouchEvent", end)
+
+
 def answer(page):
     page.wait_for_function(
         "/after/.test(document.getElementById('answer').textContent)"
@@ -111,7 +127,7 @@ def test_a_visitor_draws_on_a_telephone_and_then_without_network(site, visit, tm
     server.stop()
     page.reload()
     answer(page)
-    draw(page, DIGITS["7"])
+    draw_with_a_finger(page, DIGITS["7"])
     assert answer(page).startswith("7 (")
 
 
@@ -155,6 +171,19 @@ def test_a_picture_is_shown_and_a_text_is_refused(page, tmp_path):
     page.set_input_files("#file", tmp_path / "one.png")
     assert answer(page).startswith("1 (")
     assert "Try" not in page.inner_text("#message")
+
+
+def test_a_model_that_does_not_load_leaves_the_one_before(browser, server):
+    page = browser.new_page(**SCREENS["desktop"], service_workers="block")
+    page.route("**/ram_translated*", lambda route: route.abort())
+    page.goto(f"{server.url}/look/")
+    answer(page)
+    page.select_option("#preset", "ram_translated_mnist_60")
+    page.wait_for_function("/Check the connection/.test(message.textContent)")
+    assert page.input_value("#preset") == "ram_mnist"
+    draw(page, DIGITS["4"])
+    assert answer(page).startswith("4 (")
+    page.close()
 
 
 def test_a_visitor_reads_how_much_is_loaded(page, site):

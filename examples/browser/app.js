@@ -124,8 +124,12 @@ function clear() {
 async function changePreset() {
   const preset = site.presets[$("preset").selectedIndex];
   $("message").textContent = `Loading ${preset.name} …`;
-  await choose(preset);
-  state.preset = preset;
+  try {
+    await choose(preset);
+    state.preset = preset;
+  } finally {
+    $("preset").value = state.preset?.name; // the one before, if this did not load
+  }
   $("size").value = preset.size;
   $("pieces").value = preset.pieces;
   layOut(preset);
