@@ -39,6 +39,7 @@ CASES = {
     "same-path-mended": ({"canvas_size": 40, "scales": (1, 6)}, ADAM, {}),
     "flat": ({}, ADAM, {"learning": "reinforce"}),
     "baseline": ({"frozen": ("baseline",)}, ADAM, {}),
+    "two-episodes": ({}, ADAM, {"episodes": 2}),
     "baseline-mended": ({}, ADAM, {"baseline": "leave_one_out", "episodes": 2}),
 }
 SIGNS = (

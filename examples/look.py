@@ -27,6 +27,7 @@ def main(arguments=None):
     )
     options = parser.parse_args(arguments)
     model = keras_ram.RAM.from_preset(options.preset)
+    model.stop_confidence = None  # it is usually sure after two glimpses
     images, labels = datasets.load_mnist(options.data_dir)[2]
     canvases = datasets.clutter(images, options.canvas_size, options.pieces, seed=5)
     first = slice(options.images)

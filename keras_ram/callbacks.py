@@ -20,7 +20,8 @@ class GlimpseBoard(keras.callbacks.Callback):
     At the end of every epoch it writes the `vital_signs` of the policy as
     scalars, and every few epochs histograms of the locations of each glimpse
     and two pictures: some images with their glimpses, and a map of where the
-    model looks in all of them. What the signs mean is in
+    model looks in all of them (TensorBoard makes them small until one ticks
+    "Show actual image size"). What the signs mean is in
     `examples/is_it_learning.md`. They join the logs, so `History`,
     `CSVLogger` and `EarlyStopping` see them as well, if they come after this
     callback. Nothing of it changes how the model trains.

@@ -13,7 +13,7 @@ from keras_ram.validation import check_names
 PARTS = ("glimpse_net", "location_sampler", "classifier", "baseline")
 NOT_QUANTIZED = (
     "RAM is not quantized in place: a file of it could not be loaded. Export it, and "
-    "quantize the ONNX file; the README says how."
+    "quantize the ONNX file; examples/serving.md says how."
 )
 
 

@@ -159,7 +159,7 @@ def plot_location_map(model, images, batch_size=256, cells=32):
     """
     pyplot = import_pyplot()
     from matplotlib import colormaps
-    from matplotlib.colors import LogNorm
+    from matplotlib.colors import ListedColormap, LogNorm
 
     check_images(images)
     check_integer("cells", cells)
@@ -178,8 +178,10 @@ def plot_location_map(model, images, batch_size=256, cells=32):
     height, width = images.shape[1:3]
     for axis in axes.flat:
         axis.set_axis_off()
+    # A single image has to be seen on black.
+    colours = ListedColormap(colormaps["inferno"](np.linspace(0.35, 1, 256)))
     heat = {
-        "cmap": colormaps["inferno"].with_extremes(bad="black"),
+        "cmap": colours.with_extremes(bad="black"),
         "norm": LogNorm(1 / len(images), 1),  # from one image to all
         "extent": (0, width, height, 0),
     }

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 from backends import BACKEND
+from pages import browser, visit  # noqa: F401, which are fixtures
 
 import keras_ram
 from keras_ram import datasets

@@ -1,48 +1,20 @@
 """The page of `examples/browser`, as a visitor meets it, in a real Chromium."""
 
-import functools
-import http.server
 import io
-import math
-import os
-import shutil
+import json
 import sys
-import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
-from backends import BACKEND
 from conftest import MNIST_DIR
 from keras import ops
+from pages import DIGITS, PAGE, Server
 from PIL import Image
 
 import keras_ram
+from keras_ram import datasets
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="no playwright: `pip install playwright`"
-)
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        BACKEND != "tensorflow", reason="the page's models are written by TensorFlow"
-    ),
-    pytest.mark.skipif(
-        not CHROMIUM, reason="no Chromium: `apt-get install chromium`, or its like"
-    ),
-]
-PAGE = Path(__file__).parents[1] / "examples" / "browser"
-CIRCLE = [
-    (0.5 - 0.2 * math.sin(turn), 0.5 - 0.32 * math.cos(turn))
-    for turn in np.linspace(0, 2 * math.pi, 17)
-]
-DIGITS = {
-    "0": [CIRCLE],
-    "1": [[(0.5, 0.2), (0.48, 0.8)]],
-    "4": [[(0.3, 0.2), (0.28, 0.55), (0.7, 0.55)], [(0.68, 0.25), (0.65, 0.85)]],
-    "7": [[(0.25, 0.25), (0.75, 0.25), (0.45, 0.85)]],
-}
+pytestmark = pytest.mark.slow
 SCREENS = {
     "desktop": {"viewport": {"width": 1280, "height": 900}},
     "telephone": {
@@ -55,70 +27,20 @@ SCREENS = {
 }
 
 
-class Files(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
-class Server:
-    """A static server of a folder, on a port of its own."""
-
-    def __init__(self, folder):
-        handler = functools.partial(Files, directory=folder)
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def stop(self):
-        self.server.shutdown()
-        self.server.server_close()
-
-
 @pytest.fixture(scope="module")
-def browser():
-    # A process of root has no sandbox.
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    """The built page, in a folder below the one that is served."""
+def site(browser, tmp_path_factory):
+    """The built page, `ram_mnist` first, in a folder below the one that is served."""
     sys.path.insert(0, str(PAGE))
     import build
 
     folder = tmp_path_factory.mktemp("host")
     mnist = ["--data-dir", str(MNIST_DIR)] if MNIST_DIR.is_dir() else []
+    presets = sorted(build.PRESETS, key=lambda name: name != "ram_mnist")
     try:
-        build.main([str(folder / "look"), "--presets", "ram_mnist", *mnist])
+        build.main([str(folder / "look"), "--presets", *presets, *mnist])
     except SystemExit as reason:
         pytest.skip(str(reason))
     return folder
-
-
-@pytest.fixture(scope="module")
-def visit(browser):
-    """Opens an address in the browser. No page may complain, to the very end."""
-    contexts, complaints = [], []
-
-    def open_page(url, **screen):
-        context = browser.new_context(**screen)
-        contexts.append(context)
-        # Which browsers ask for where a page names no icon of its own.
-        context.route("**/favicon.ico", lambda route: route.fulfill(status=204))
-        page = context.new_page()
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda message: complaints.append(message.text))
-        page.goto(url)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert not complaints
 
 
 @pytest.fixture(scope="module")
@@ -136,14 +58,6 @@ def page(server, visit):
     return page
 
 
-@pytest.fixture(scope="module")
-def blank(visit):
-    """A page that can import the scripts, of which nothing was built."""
-    server = Server(PAGE)
-    yield visit(f"{server.url}/style.css")
-    server.stop()
-
-
 def draw(page, strokes):
     page.click("#clear")
     box = page.locator("#pad").bounding_box()
@@ -157,6 +71,22 @@ def draw(page, strokes):
         for place in places[1:]:
             page.mouse.move(*place, steps=5)
         page.mouse.up()
+
+
+def draw_with_a_finger(page, strokes):
+    page.click("#clear")
+    box = page.locator("#pad").bounding_box()
+    screen = page.context.new_cdp_session(page)
+    for stroke in strokes:
+        for moment, (x, y) in enumerate(stroke):
+            place = {
+                "x": box["x"] + x * box["width"],
+                "y": box["y"] + y * box["height"],
+            }
+            touch = {"type": "touchMove" if moment else "touchStart"}
+            screen.send("Input.dispatchTouchEvent", {**touch, "touchPoints": [place]})
+        end = {"type": "touchEnd", "touchPoints": []}
+        screen.send("Input.dispatchTouchEvent", end)
 
 
 def answer(page):
@@ -178,6 +108,7 @@ def check_drawing(page, width):
         assert page.inner_text("#time").endswith(" ms")
         assert page.evaluate("document.body.scrollHeight") == height  # nothing jumps
     assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert page.evaluate("shifts") == []
 
 
 def test_a_visitor_draws(page, tmp_path):
@@ -196,7 +127,7 @@ def test_a_visitor_draws_on_a_telephone_and_then_without_network(site, visit, tm
     server.stop()
     page.reload()
     answer(page)
-    draw(page, DIGITS["7"])
+    draw_with_a_finger(page, DIGITS["7"])
     assert answer(page).startswith("7 (")
 
 
@@ -242,62 +173,47 @@ def test_a_picture_is_shown_and_a_text_is_refused(page, tmp_path):
     assert "Try" not in page.inner_text("#message")
 
 
-def test_labels_are_those_of_python(page, site):
-    outputs = page.evaluate(
-        """async () => {
-          const { run } = await import("./model.js");
-          const bytes = new Uint8Array(await (await fetch("digits.bin")).arrayBuffer());
-          return run(bytes.slice(200), 28);
-        }"""
-    )
-    contents = (site / "look" / "digits.bin").read_bytes()[200:]
-    images = np.frombuffer(contents, "uint8").reshape(200, 28, 28, 1)
-    model = keras_ram.RAM.from_preset("ram_mnist")
-    look = model.rollout(images)
-    expected = ops.convert_to_numpy(ops.softmax(look["logits"]))  # (200, T, 10)
-    shown = np.reshape(outputs["step_probabilities"], expected.shape)
-    np.testing.assert_array_equal(
-        shown[:, -1].argmax(axis=1), expected[:, -1].argmax(axis=1)
-    )
-    np.testing.assert_array_equal(
-        np.reshape(outputs["probabilities"], (200, 10)), shown[:, -1]
-    )
-    np.testing.assert_allclose(shown, expected, atol=1e-3)
+def test_a_model_that_does_not_load_leaves_the_one_before(browser, server):
+    page = browser.new_page(**SCREENS["desktop"], service_workers="block")
+    page.route("**/ram_translated*", lambda route: route.abort())
+    page.goto(f"{server.url}/look/")
+    answer(page)
+    page.select_option("#preset", "ram_translated_mnist_60")
+    page.wait_for_function("/Check the connection/.test(message.textContent)")
+    assert page.input_value("#preset") == "ram_mnist"
+    draw(page, DIGITS["4"])
+    assert answer(page).startswith("4 (")
+    page.close()
 
 
-def test_the_retina_sees_what_the_sensor_sees(blank, rng):
-    image = rng.integers(0, 256, (23, 23))
-    locations = rng.uniform(-1.2, 1.2, (20, 2)).astype("float32")
-    scales = [1, 2.5, 0.3, 8]
-    sensor = keras_ram.GlimpseSensor(patch_size=5, scales=scales)
-    images = np.repeat(image[None, :, :, None].astype("float32"), 20, axis=0)
-    expected = ops.convert_to_numpy(sensor(images, locations))[..., 0]
-    seen = blank.evaluate(
-        """async ([image, locations, scales]) => {
-          const { retina } = await import("./image.js");
-          return locations.map((location) => scales.map(
-            (scale) => Array.from(retina(image, 23, location, 5, scale))));
-        }""",
-        [image.ravel().tolist(), locations.tolist(), scales],
-    )
-    np.testing.assert_allclose(np.reshape(seen, expected.shape), expected, atol=1e-3)
+def test_a_visitor_reads_how_much_is_loaded(page, site):
+    everything = sum(file.stat().st_size for file in (site / "look").iterdir())
+    assert everything < 15e6
+    assert f"{everything / 1e6:.1f} MB with all models" in page.inner_text("#facts")
 
 
-def test_strokes_become_digits_as_mnist_holds_them(blank):
-    digits = blank.evaluate(
-        """async (drawings) => {
-          const { digitOf } = await import("./image.js");
-          return drawings.map((strokes) => Array.from(digitOf(strokes)));
-        }""",
-        [DIGITS["0"], DIGITS["7"]],
-    )
-    ring, seven = np.reshape(digits, (2, 28, 28))
-    for digit in (ring, seven):
-        rows, columns = np.nonzero(digit)
-        assert max(np.ptp(rows), np.ptp(columns)) + 1 in (20, 21)
-        centres = np.arange(28) + 0.5
-        middle = [centres @ digit.sum(axis=axis) / digit.sum() for axis in (0, 1)]
-        np.testing.assert_allclose(middle, 14, atol=0.6)
-    assert ring.max() == 255 and ring[14, 14] == 0
-    # As thick as MNIST's: 2.5 pixels along the ring's circumference.
-    assert 0.5 < ring.sum() / 255 / (2.5 * 2 * math.pi * 7.2) < 1.5
+def test_labels_of_every_preset_are_those_of_python(page, site):
+    digits = np.fromfile(site / "look" / "digits.bin", "uint8")[200:]
+    digits = digits.reshape(200, 28, 28, 1)
+    for preset in json.loads((site / "look" / "site.json").read_text())["presets"]:
+        size = preset["size"]
+        images = datasets.clutter(digits, size, preset["pieces"], seed=0)
+        images.tofile(site / "look" / "canvases.bin")
+        outputs = page.evaluate(
+            """async (preset) => {
+              const { choose, load, run } = await import("./model.js");
+              await choose(preset);
+              return run(await load("canvases.bin"), preset.size);
+            }""",
+            preset,
+        )
+        look = keras_ram.RAM.from_preset(preset["name"]).rollout(images)
+        expected = ops.convert_to_numpy(ops.softmax(look["logits"]))  # (200, T, 10)
+        shown = np.reshape(outputs["step_probabilities"], expected.shape)
+        np.testing.assert_array_equal(
+            shown[:, -1].argmax(axis=1), expected[:, -1].argmax(axis=1), preset["name"]
+        )
+        np.testing.assert_array_equal(
+            np.reshape(outputs["probabilities"], (200, 10)), shown[:, -1]
+        )
+        np.testing.assert_allclose(shown, expected, atol=1e-3, err_msg=preset["name"])

@@ -1,4 +1,4 @@
-"""The way to a smaller file that the README names."""
+"""The way to a smaller file that `examples/serving.md` names."""
 
 import numpy as np
 import onnxruntime

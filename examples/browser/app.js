@@ -55,7 +55,7 @@ function show(shown) {
   const early = steps.length < state.preset.num_glimpses ? ", sure enough to stop" : "";
   $("answer").textContent =
     shown === steps.length
-      ? `${said(probabilities)} after ${shown} glimpses${early}`
+      ? `${said(probabilities)} after ${shown} ${shown === 1 ? "glimpse" : "glimpses"}${early}`
       : `Glimpse ${shown} of ${steps.length} …`;
 }
 
@@ -124,8 +124,12 @@ function clear() {
 async function changePreset() {
   const preset = site.presets[$("preset").selectedIndex];
   $("message").textContent = `Loading ${preset.name} …`;
-  await choose(preset);
-  state.preset = preset;
+  try {
+    await choose(preset);
+    state.preset = preset;
+  } finally {
+    $("preset").value = state.preset?.name; // the one before, if this did not load
+  }
   $("size").value = preset.size;
   $("pieces").value = preset.pieces;
   layOut(preset);
@@ -158,6 +162,8 @@ async function loadPicture() {
   state.picture = await createImageBitmap(file).catch(() => {
     throw new Error(`${file.name} is no image that this browser reads. Try PNG or JPEG.`);
   });
+  Object.assign(state, { strokes: [], digit: null });
+  drawStrokes($("pad"), []);
   return look();
 }
 

@@ -75,7 +75,8 @@ export function showClasses(list, probabilities) {
 
 function grey(values, width, height) {
   const picture = new ImageData(width, height);
-  values.forEach((value, at) => picture.data.set([value, value, value, 255], 4 * at));
+  picture.data.fill(255);
+  values.forEach((value, at) => picture.data.fill(value, 4 * at, 4 * at + 3));
   const canvas = new OffscreenCanvas(width, height);
   canvas.getContext("2d").putImageData(picture, 0, 0);
   return canvas;
