@@ -44,6 +44,9 @@ class GlimpseSensor(keras.layers.Layer):
             +1 are the outer edges of the image (left and top, right and
             bottom), 0 is its centre. Locations outside that range are
             allowed.
+        sizes: `None`, or an int tensor of shape `(batch, 2)`, where images of
+            different sizes are padded below and on the right: the height and width
+            of each. The edges are then its own, and its padding is outside.
 
     Returns:
         Tensor of shape `(batch, len(scales), patch_size, patch_size,
@@ -94,14 +97,14 @@ class GlimpseSensor(keras.layers.Layer):
                 f"Received: locations.shape={tuple(locations_shape)}"
             )
 
-    def call(self, images, locations):
-        return self.look(self.prepare(images), locations)
+    def call(self, images, locations, sizes=None):
+        return self.look(self.prepare(images, sizes), locations)
 
-    def prepare(self, images):
+    def prepare(self, images, sizes=None):
         """What is done once for images that are looked at several times.
 
         Args:
-            images: As for the call.
+            images, sizes: As for the call.
 
         Returns:
             A dict, for `look`.
@@ -113,6 +116,11 @@ class GlimpseSensor(keras.layers.Layer):
         coarse = [s for s in self.scales if self._is_coarse(images.shape, s)]
         if coarse:
             prepared["table"] = sum_table(images, max(coarse))
+        if sizes is not None:
+            # Larger ones would lead outside of the memory.
+            prepared["sizes"] = ops.minimum(
+                ops.cast(sizes, "int32"), ops.shape(images)[1:3]
+            )
         return prepared
 
     def look(self, prepared, locations, rows=None):
@@ -127,17 +135,19 @@ class GlimpseSensor(keras.layers.Layer):
         Returns:
             As the call.
         """
-        _, height, width, channels = ops.shape(prepared["images"])
         images = prepared["padded"]
+        channels = images.shape[-1]
+        edges = self._edges(prepared, rows)
         centres = (ops.cast(locations, "float32") + 1) / 2  # fractions of the image
         patches = []
         for scale in self.scales:
             if self._is_coarse(prepared["images"].shape, scale):
-                patches.append(self._pool(prepared, rows, centres, scale))
+                patches.append(self._pool(prepared, rows, centres, edges, scale))
                 continue
             whole = self._sees_most(images.shape, scale)
-            y, weights_y = self._look(centres[:, 1:], height, scale, 1, whole)
-            x, weights_x = self._look(centres[:, :1], width, scale, BLOCK, whole)
+            lines, columns = images.shape[1:3] if whole else (None, None)
+            y, weights_y = self._look(centres[:, 1:], edges[0], scale, 1, lines)
+            x, weights_x = self._look(centres[:, :1], edges[1], scale, BLOCK, columns)
             if not whole:
                 seen = self._crop(images, rows, y, x)  # (B, n, m, C)
             else:
@@ -149,15 +159,23 @@ class GlimpseSensor(keras.layers.Layer):
             patches.append(ops.einsum("byxc,bvx->byvc", seen, weights_x))
         return ops.stack(patches, axis=1)  # (B, k, w, w, C)
 
+    def _edges(self, prepared, rows):
+        """Height and width of the images: of all of them, or `(B, 1)` of each."""
+        if "sizes" not in prepared:
+            return ops.shape(prepared["images"])[1:3]
+        sizes = prepared["sizes"]
+        sizes = sizes if rows is None else ops.take(sizes, rows, axis=0)
+        return sizes[:, :1], sizes[:, 1:]
+
     def _is_coarse(self, images_shape, scale):
         """Whether cells are looked up in a table."""
         few = _number_of_pixels(images_shape) <= FEW_PIXELS
         return COARSE <= scale < TOO_COARSE and not few
 
-    def _pool(self, prepared, rows, centres, scale):
+    def _pool(self, prepared, rows, centres, edges, scale):
         """A patch of large cells: `(B, w, w, C)`."""
         images = prepared["images"]
-        batch, height, width, _ = ops.shape(images)
+        batch = ops.shape(images)[0]
         rows = ops.arange(0, batch, dtype="int32") if rows is None else rows
         lines = ops.arange(0, self.patch_size + 1, dtype="float32")
         lines = (lines - self.patch_size / 2) * scale
@@ -166,7 +184,7 @@ class GlimpseSensor(keras.layers.Layer):
             size = ops.cast(size, "float32")
             return ops.clip(centre * size + lines, 0.0, size)
 
-        y, x = lines_at(centres[:, 1:], height), lines_at(centres[:, :1], width)
+        y, x = lines_at(centres[:, 1:], edges[0]), lines_at(centres[:, :1], edges[1])
         sums = cell_sums(prepared["table"], images, rows, y, x)
         return ops.cast(sums / scale**2, self.compute_dtype)
 
@@ -182,6 +200,13 @@ class GlimpseSensor(keras.layers.Layer):
     def _look(self, centres, size, scale, block, whole):
         """What a patch sees along one axis: whole blocks of pixels.
 
+        Args:
+            centres: `(B, 1)`, in fractions of the image.
+            size: Of the image in pixels, one number or `(B, 1)`.
+            scale: Float.
+            block: Int.
+            whole: `None`, or an int: all pixels are seen, and they are so many.
+
         Returns:
             The places of the pixels that it may touch, `(B, n)`, some of them
             outside the image, and the share of each cell that each of them
@@ -190,10 +215,10 @@ class GlimpseSensor(keras.layers.Layer):
         side = scale * self.patch_size
         start = centres * ops.cast(size, "float32") - side / 2  # (B, 1)
         first = ops.floor(start / block) * block
-        if whole:
-            number, origin = _whole_blocks(size, block), ops.zeros_like(first)
-        else:
+        if whole is None:
             number, origin = (math.ceil(side / block) + 1) * block, first
+        else:
+            number, origin = whole, ops.zeros_like(first)
         pixels = origin + ops.arange(0, number, dtype="float32")
         # Counted from the first pixel, places are small, and their rounding does
         # not grow with the image.
