@@ -64,8 +64,8 @@ class RAM(Persistent):
         images: Tensor of shape `(batch, height, width, channels)`: floats in
             [0, 1], or integers in [0, 255], which the model scales. Images of
             different sizes are a list of arrays `(height, width, channels)`, or a
-            dict of padded images and their sizes, as `pad_images` makes it. So they
-            are for `fit`, `evaluate`, `predict`, and all that looks at images.
+            dict of padded images and their sizes, as `pad_images` makes it. The
+            same goes for `fit`, `evaluate`, `predict`, and all that looks at images.
         training: Bool. If true, locations are sampled; if false, they are the
             means of the policy, and nothing is random.
         return_rollout: Bool. Return all that `rollout` returns, of all glimpses:
