@@ -7,6 +7,7 @@ from keras_ram.glimpse_net import GlimpseNet
 from keras_ram.glimpse_sensor import GlimpseSensor
 from keras_ram.location_sampler import LocationSampler
 from keras_ram.ram import RAM
+from keras_ram.sizes import pad_images
 from keras_ram.stopping import cheapest_confidence, stopping_curve
 from keras_ram.visualization import (
     animate_glimpses,
@@ -26,6 +27,7 @@ __all__ = [
     "callbacks",
     "cheapest_confidence",
     "datasets",
+    "pad_images",
     "plot_glimpses",
     "plot_location_map",
     "reinforce",

@@ -9,7 +9,8 @@ import numpy as np
 
 from keras_ram.diagnosis import look_at_all, vital_signs
 from keras_ram.drawing import import_pyplot
-from keras_ram.inputs import check_images, check_labels
+from keras_ram.inputs import check_images, check_labels, read
+from keras_ram.sizes import number_of, rows_of
 from keras_ram.validation import check_integer
 from keras_ram.visualization import plot_glimpses, plot_location_map
 
@@ -64,6 +65,7 @@ class GlimpseBoard(keras.callbacks.Callback):
         pictures=4,
     ):
         super().__init__()
+        images = read(images)
         check_images(images)
         self.log_dir = Path(log_dir) / "glimpses"
         self.images, self.labels = images, labels
@@ -75,7 +77,7 @@ class GlimpseBoard(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         if self.labels is not None:
-            check_labels(self.labels, len(self.images), self.model.num_classes)
+            check_labels(self.labels, number_of(self.images), self.model.num_classes)
         self.writer = _import_writer()(str(self.log_dir))
 
     def on_epoch_end(self, epoch, logs=None):
@@ -109,7 +111,7 @@ class GlimpseBoard(keras.callbacks.Callback):
         labels = None if self.labels is None else np.asarray(self.labels)[few]
         figures = {
             "look": plot_glimpses(
-                self.model, self.images[few], labels, self.class_names
+                self.model, rows_of(self.images, few), labels, self.class_names
             ),
             "map": plot_location_map(self.model, self.images),
         }

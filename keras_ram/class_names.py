@@ -44,7 +44,7 @@ class Named(Trainer):
         asks for.
 
         Args:
-            images: As for calling the model, `(batch, height, width, channels)`.
+            images: As for calling the model.
 
         Returns:
             A list with a dict for each image:

@@ -4,7 +4,8 @@ import numpy as np
 from keras import ops
 
 from keras_ram.drawing import glimpses_taken
-from keras_ram.inputs import check_images, check_labels
+from keras_ram.inputs import check_images, check_labels, read
+from keras_ram.sizes import number_of, rows_of
 from keras_ram.validation import check_integer
 
 BORDER = 0.95  # a location beyond it is on the border; 1 is the edge
@@ -15,7 +16,8 @@ def vital_signs(model, images, labels=None, episodes=8, batch_size=256):
 
     Args:
         model: A `keras_ram.RAM`.
-        images: Array of shape `(n, height, width, channels)`.
+        images: Array of shape `(n, height, width, channels)`, or images of different
+            sizes, as for calling the model.
         labels: `None`, or labels of shape `(n,)` or one-hot.
         episodes: Int, at least 2. Rollouts of each image with sampled
             locations, as in training.
@@ -52,6 +54,7 @@ def vital_signs(model, images, labels=None, episodes=8, batch_size=256):
     >>> signs["spread_over_images"]
     0.0
     """
+    images = read(images)
     check_images(images)
     check_integer("episodes", episodes, least=2)
     check_integer("batch_size", batch_size)
@@ -59,7 +62,7 @@ def vital_signs(model, images, labels=None, episodes=8, batch_size=256):
     signs = _signs_of_locations(locations, taken)
     if labels is None:
         return signs
-    check_labels(labels, len(images), model.num_classes)
+    check_labels(labels, number_of(images), model.num_classes)
     generator = model.location_sampler.seed_generator
     before = ops.convert_to_numpy(generator.state)
     certain, _, _ = _episode(model, images, labels, batch_size, training=False)
@@ -83,8 +86,8 @@ def look_at_all(model, images, batch_size=256):
         Locations, `(n, T, 2)`, and how many of the T were taken, `(n,)`.
     """
     rollouts = [
-        model.rollout(images[start : start + batch_size])
-        for start in range(0, len(images), batch_size)
+        model.rollout(rows_of(images, slice(start, start + batch_size)))
+        for start in range(0, number_of(images), batch_size)
     ]
     locations = [ops.convert_to_numpy(rollout["locations"]) for rollout in rollouts]
     taken = [glimpses_taken(rollout) for rollout in rollouts]
@@ -122,9 +125,9 @@ def _episode(model, images, labels, batch_size, training):
     """
     rule, decisions = model.rule, model.num_glimpses - 1
     parts = []
-    for start in range(0, len(images), batch_size):
+    for start in range(0, number_of(images), batch_size):
         some = slice(start, start + batch_size)
-        rollout = model.rollout(images[some], training=training)
+        rollout = model.rollout(rows_of(images, some), training=training)
         count, guesses, classes = rollout["logits"].shape
         logits = ops.reshape(rollout["logits"], (-1, classes))
         y = ops.repeat(ops.convert_to_tensor(labels[some]), guesses, axis=0)

@@ -6,7 +6,8 @@ import keras
 import numpy as np
 
 from keras_ram.extras import extra
-from keras_ram.inputs import check_images, check_labels
+from keras_ram.inputs import check_images, check_labels, read
+from keras_ram.sizes import images_and_sizes
 
 LONGEST_NAME = 16  # letters that fit above a patch
 SHADES = {"cmap": "gray", "vmin": 0, "vmax": 1}
@@ -25,7 +26,7 @@ class Look:
     """What a model saw in some images.
 
     Attributes:
-        images: Floats in [0, 1], `(n, height, width, channels)`.
+        images: A list of n arrays, floats in [0, 1], `(height, width, channels)`.
         locations: `(n, T, 2)`.
         probabilities: `(n, T, num_classes)`.
         patches: Floats in [0, 1], `(n, T, k, w, w, channels)`.
@@ -35,7 +36,7 @@ class Look:
         sides: Of the square that each patch sees, in pixels, the finest first.
     """
 
-    images: np.ndarray
+    images: list
     locations: np.ndarray
     probabilities: np.ndarray
     patches: np.ndarray
@@ -60,7 +61,9 @@ def look(model, images, labels=None, class_names=None):
     Raises:
         ValueError: If images, labels or names do not fit the model.
     """
-    check_images(images)
+    given = read(images)
+    check_images(given)
+    images, sizes = images_and_sizes(given)
     images = keras.ops.convert_to_numpy(images)
     if images.shape[-1] not in (1, 3):
         raise ValueError(
@@ -70,17 +73,17 @@ def look(model, images, labels=None, class_names=None):
     names = _check_names(model, class_names)
     rollout = {
         name: keras.ops.convert_to_numpy(values)
-        for name, values in model.rollout(images).items()
+        for name, values in model.rollout(given).items()
     }
     locations, logits = rollout["locations"], rollout["logits"]
     sensor = model.glimpse_sensor
     patches = [
-        keras.ops.convert_to_numpy(sensor(images, locations[:, step]))
+        keras.ops.convert_to_numpy(sensor(images, locations[:, step], sizes=sizes))
         for step in range(locations.shape[1])
     ]
     unit = 255 if np.issubdtype(images.dtype, np.integer) else 1
     return Look(
-        images=images / unit,
+        images=_cropped(images / unit, sizes),
         locations=locations,
         probabilities=keras.ops.convert_to_numpy(keras.ops.softmax(logits)),
         patches=np.clip(np.stack(patches, axis=1) / unit, 0, 1),  # a mean's rounding
@@ -89,6 +92,17 @@ def look(model, images, labels=None, class_names=None):
         names=names,
         sides=[scale * sensor.patch_size for scale in sorted(sensor.scales)],
     )
+
+
+def _cropped(images, sizes):
+    """A list of the images, each without its padding."""
+    if sizes is None:
+        return list(images)
+    sizes = keras.ops.convert_to_numpy(sizes)
+    return [
+        image[:height, :width]
+        for image, (height, width) in zip(images, sizes, strict=True)
+    ]
 
 
 def glimpses_taken(rollout):

@@ -25,7 +25,8 @@ class GlimpseCell(keras.layers.Layer):
     Call arguments:
         images: Tensor of shape `(batch, height, width, channels)`, floats in
             [0, 1] or integers in [0, 255], which the cell scales; or what
-            `prepare` made of it, for images that are looked at several times.
+            `prepare` made of it, for images that are looked at several times, or
+            that have different sizes.
         states: List `[location, core_states]`, as `get_initial_state` and the last
             call returned it: the location of this glimpse, float32 of shape
             `(batch, 2)`, and the states of the core.
@@ -115,13 +116,15 @@ class GlimpseCell(keras.layers.Layer):
         location = self.sampler.first(batch_size, training)  # (B, 2)
         return [location, keras.layers.RNN(self.core).get_initial_state(batch_size)]
 
-    def prepare(self, images):
+    def prepare(self, images, sizes=None):
         """What is done once for images that are looked at several times.
 
         Args:
             images: As for the call.
+            sizes: `None`, or the sizes of images that are padded. See
+                `GlimpseSensor`.
         """
-        return self.sensor.prepare(images)
+        return self.sensor.prepare(images, sizes)
 
     def call(self, images, states, training=False, rows=None, noise=None, detach=False):
         prepared = images if isinstance(images, dict) else self.prepare(images)

@@ -44,6 +44,9 @@ class GlimpseSensor(keras.layers.Layer):
             +1 are the outer edges of the image (left and top, right and
             bottom), 0 is its centre. Locations outside that range are
             allowed.
+        sizes: `None`, or an int tensor of shape `(batch, 2)`, where images of
+            different sizes are padded below and on the right: the height and width
+            of each. The edges are then its own, and its padding is outside.
 
     Returns:
         Tensor of shape `(batch, len(scales), patch_size, patch_size,
@@ -94,14 +97,14 @@ class GlimpseSensor(keras.layers.Layer):
                 f"Received: locations.shape={tuple(locations_shape)}"
             )
 
-    def call(self, images, locations):
-        return self.look(self.prepare(images), locations)
+    def call(self, images, locations, sizes=None):
+        return self.look(self.prepare(images, sizes), locations)
 
-    def prepare(self, images):
+    def prepare(self, images, sizes=None):
         """What is done once for images that are looked at several times.
 
         Args:
-            images: As for the call.
+            images, sizes: As for the call.
 
         Returns:
             A dict, for `look`.
@@ -113,6 +116,11 @@ class GlimpseSensor(keras.layers.Layer):
         coarse = [s for s in self.scales if self._is_coarse(images.shape, s)]
         if coarse:
             prepared["table"] = sum_table(images, max(coarse))
+        if sizes is not None:
+            # Larger ones would lead outside of the memory.
+            prepared["sizes"] = ops.minimum(
+                ops.cast(sizes, "int32"), ops.shape(images)[1:3]
+            )
         return prepared
 
     def look(self, prepared, locations, rows=None):
@@ -131,7 +139,7 @@ class GlimpseSensor(keras.layers.Layer):
         which = ops.arange(0, ops.shape(images)[0]) if rows is None else rows
         which = ops.cast(which, "int32")
         cut = [self._is_cut(images.shape, scale) for scale in self.scales]
-        first, lines = self._grids(ops.shape(images), locations, cut)
+        first, lines = self._grids(self._size(prepared, rows), locations, cut)
         patches = []
         for index, scale in enumerate(self.scales):
             y, x = lines[:, index, 0], lines[:, index, 1]  # (B, w + 1)
@@ -149,6 +157,16 @@ class GlimpseSensor(keras.layers.Layer):
             patches.append(_means(seen, y, x, scale))
         return ops.stack(patches, axis=1)  # (B, k, w, w, C)
 
+    def _size(self, prepared, rows):
+        """Height and width, float32: of all images, `(2,)`, or `(B, 1, 2)` of each."""
+        if "sizes" not in prepared:
+            size = ops.stack(ops.shape(prepared["images"])[1:3])
+        else:
+            size = prepared["sizes"]
+            size = size if rows is None else ops.take(size, rows, axis=0)
+            size = ops.expand_dims(size, 1)
+        return ops.cast(size, "float32")
+
     def _is_coarse(self, images_shape, scale):
         """Whether cells are looked up in a table."""
         few = _number_of_pixels(images_shape) <= FEW_PIXELS
@@ -164,11 +182,11 @@ class GlimpseSensor(keras.layers.Layer):
         most = 2 * (side + 1) * (side + BLOCK) >= _number_of_pixels(images_shape)
         return not (most or self._is_coarse(images_shape, scale))
 
-    def _grids(self, images_shape, locations, cut):
+    def _grids(self, size, locations, cut):
         """Where the lines between cells are.
 
         Args:
-            images_shape: Of a batch of images.
+            size: Height and width of the images, as `_size` gives them.
             locations: As for the call.
             cut: Whether each patch is cut out.
 
@@ -178,12 +196,10 @@ class GlimpseSensor(keras.layers.Layer):
             patch along y and x, `(batch, scales, 2, w + 1)`, in pixels from there, or
             from the edge of the image. What is outside the image is left out.
         """
-        _, height, width, _ = images_shape
-        size = ops.cast(ops.stack([height, width]), "float32")
         block = ops.convert_to_tensor([1.0, BLOCK])
         scales = ops.convert_to_tensor(self.scales, "float32")[:, None]
-        centres = (ops.flip(ops.cast(locations, "float32"), axis=1) + 1) / 2 * size
-        start = ops.expand_dims(centres, 1) - scales * (self.patch_size / 2)
+        centres = (ops.flip(ops.cast(locations, "float32"), axis=1) + 1) / 2
+        start = ops.expand_dims(centres, 1) * size - scales * (self.patch_size / 2)
         first = ops.floor(start / block)  # (B, k, 2)
         # Counted from the first pixel, places are small, and their rounding does not
         # grow with the image.

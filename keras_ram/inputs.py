@@ -5,6 +5,8 @@ import inspect
 import keras
 import numpy as np
 
+from keras_ram.sizes import REMEDY, check_sizes, images_and_sizes, pad_images
+
 # Pixels are in [0, 1]. Some networks see them shifted and scaled to unit variance,
 # which stays far below this; floats up to 255 do not.
 LARGEST_FLOAT = 16
@@ -41,6 +43,8 @@ def _again(first, others):
 
 
 def _to_array(value):
+    if isinstance(value, dict):
+        return {name: _to_array(part) for name, part in value.items()}
     known = value is None or is_array(value) or not hasattr(value, "__array__")
     return value if known else np.asarray(value)
 
@@ -52,6 +56,8 @@ def is_array(data):
 
 def is_symbolic(data):
     """Whether this stands for values that are not there yet, while tracing."""
+    if isinstance(data, dict):
+        return any(map(is_symbolic, data.values()))
     if keras.backend.backend() == "jax":
         import jax
 
@@ -69,18 +75,29 @@ def is_pipeline(data):
 
 def native(array):
     """An array in the byte order of the machine, the only one that backends read."""
+    if isinstance(array, dict):
+        return {name: native(part) for name, part in array.items()}
     if isinstance(array, np.ndarray):
         return array.astype(array.dtype.newbyteorder("="), copy=False)
     return array
+
+
+def read(images):
+    """Images as the model reads them: a list of them is padded, bytes are in order."""
+    return native(pad_images(images) if isinstance(images, list) else images)
 
 
 def check_images(images, channels=None):
     """Raises `ValueError` if images cannot be looked at.
 
     Args:
-        images, channels: As for `check_shape`.
+        images: As for `check_shape`, or a dict of images and sizes.
+        channels: As for `check_shape`.
     """
+    images, sizes = images_and_sizes(images)
     check_shape(images, channels)
+    if sizes is not None:
+        check_sizes(sizes, images.shape)
     _check_pixels(images)
 
 
@@ -91,11 +108,12 @@ def check_shape(images, channels=None):
         images: What was passed as images, or taken from a pipeline.
         channels: Int, what the model was built for, or `None`.
     """
-    if not is_array(images):
+    if not is_array(images) or hasattr(images, "row_lengths"):  # of ragged tensors
         raise ValueError(
             "Images must be one array of shape (batch, height, width, channels), or "
-            f"a pipeline of batches. Received: {type(images).__name__}. Stack a list "
-            "of images of one size with `np.stack`."
+            f"a pipeline of batches. Received: {type(images).__name__}. {REMEDY} In a "
+            "`tf.data` pipeline do not make ragged batches: `data.map(lambda x, y: "
+            '({"images": x, "sizes": tf.shape(x)[:2]}, y)).padded_batch(32)`.'
         )
     shape = tuple(images.shape)
     if len(shape) != 4:

@@ -9,11 +9,12 @@ from keras_ram.core import draw_dropout_masks, make_core, reset_dropout_masks
 from keras_ram.glimpse_cell import GlimpseCell
 from keras_ram.glimpse_net import GlimpseNet
 from keras_ram.glimpse_sensor import GlimpseSensor
-from keras_ram.inputs import check_images, is_symbolic, native
+from keras_ram.inputs import check_images, is_symbolic, read
 from keras_ram.location_sampler import LocationSampler
 from keras_ram.loops import scan
 from keras_ram.persistence import Persistent
 from keras_ram.presets import PRESETS
+from keras_ram.sizes import images_and_sizes
 from keras_ram.stopping import look_until_sure, stop_when_sure
 from keras_ram.validation import check_integer, check_positive, check_share, fixed
 
@@ -61,7 +62,10 @@ class RAM(Persistent):
 
     Call arguments:
         images: Tensor of shape `(batch, height, width, channels)`: floats in
-            [0, 1], or integers in [0, 255], which the model scales.
+            [0, 1], or integers in [0, 255], which the model scales. Images of
+            different sizes are a list of arrays `(height, width, channels)`, or a
+            dict of padded images and their sizes, as `pad_images` makes it. The
+            same goes for `fit`, `evaluate`, `predict`, and all that looks at images.
         training: Bool. If true, locations are sampled; if false, they are the
             means of the policy, and nothing is random.
         return_rollout: Bool. Return all that `rollout` returns, of all glimpses:
@@ -130,7 +134,8 @@ class RAM(Persistent):
             self.num_classes, dtype="float32", name="classifier"
         )
         self.baseline = keras.layers.Dense(1, dtype="float32", name="baseline")
-        self.input_spec = keras.layers.InputSpec(ndim=4)
+        # By this name Keras finds them in a dict of images and sizes.
+        self.input_spec = keras.layers.InputSpec(ndim=4, name="images")
 
     @property
     def num_glimpses(self):
@@ -155,12 +160,15 @@ class RAM(Persistent):
         self.compile_anew()
 
     def build(self, input_shape):
+        input_shape, _ = images_and_sizes(input_shape)
         if input_shape[-1] is None:
             raise ValueError(
                 "The number of channels must be known. "
                 f"Received: input_shape={tuple(input_shape)}"
             )
-        self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: input_shape[-1]})
+        self.input_spec = keras.layers.InputSpec(
+            ndim=4, axes={-1: input_shape[-1]}, name="images"
+        )
         cell = self.glimpse_cell()
         cell.build(input_shape)
         for head in (self.classifier, self.baseline):
@@ -178,13 +186,14 @@ class RAM(Persistent):
         )
 
     def __call__(self, images, *args, **kwargs):
-        self._check(images)
-        return super().__call__(native(images), *args, **kwargs)
+        return super().__call__(self._read(images), *args, **kwargs)
 
-    def _check(self, images):
+    def _read(self, images):
+        images = read(images)
         nothing = getattr(images, "shape", ())[:1] == (0,)
         if not (nothing or is_symbolic(images)):
             check_images(images, self.input_spec.axes[-1] if self.built else None)
+        return images
 
     def call(self, images, training=False, return_rollout=False):
         if return_rollout:
@@ -205,7 +214,7 @@ class RAM(Persistent):
     def _look(self, images, training):
         """All glimpses: what the cell found, each value `(batch, T, ...)`."""
         cell = self.glimpse_cell()
-        images = cell.prepare(images)
+        images = cell.prepare(*images_and_sizes(images))
         batch_size = ops.shape(images["images"])[0]
         states = cell.get_initial_state(batch_size, training)
         noise = None
@@ -250,12 +259,12 @@ class RAM(Persistent):
             A dict of `"logits"`, `"locations"` and `"num_glimpses"`, as in
             `rollout`.
         """
-        self._check(images)
-        return self._decide(ops.convert_to_tensor(native(images)))
+        images = self._read(images)
+        return self._decide(keras.tree.map_structure(ops.convert_to_tensor, images))
 
     def _decide(self, images):
         cell = self.glimpse_cell()
-        images = cell.prepare(images)
+        images = cell.prepare(*images_and_sizes(images))
         return look_until_sure(
             lambda states, rows: cell(images, states, rows=rows),
             self.classifier,
@@ -269,8 +278,7 @@ class RAM(Persistent):
         """Looks at images, and tells everything about it.
 
         Args:
-            images: As for calling the model, `(batch, height, width,
-                channels)`.
+            images: As for calling the model.
             training: Bool. If true, locations are sampled.
 
         Returns:
@@ -292,6 +300,7 @@ class RAM(Persistent):
         return stop_when_sure(seen, None if training else self.stop_confidence)
 
     def compute_output_shape(self, input_shape):
+        input_shape, _ = images_and_sizes(input_shape)
         return (input_shape[0], self.num_classes)
 
     def compute_output_spec(self, images, training=False, return_rollout=False):
@@ -299,6 +308,7 @@ class RAM(Persistent):
             return keras.Operation.compute_output_spec(
                 self, images, training=training, return_rollout=True
             )
+        images, _ = images_and_sizes(images)
         shape = self.compute_output_shape(images.shape)
         return keras.KerasTensor(shape, dtype="float32")
 

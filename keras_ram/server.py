@@ -38,7 +38,8 @@ class Server(keras.Model):
             is copied into float32.
 
     Call arguments:
-        images: As for `keras_ram.RAM`, `(batch, height, width, channels)`.
+        images: Tensor of shape `(batch, height, width, channels)`, as for
+            `keras_ram.RAM`, of one size in a batch.
 
     Returns:
         A dict of tensors: `"logits"` and `"probabilities"` of the last guess,

@@ -4,8 +4,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ram.inputs import check_images, check_labels
+from keras_ram.inputs import check_images, check_labels, read
 from keras_ram.loops import repeat_while
+from keras_ram.sizes import number_of, rows_of
 
 
 def is_sure(logits, confidence):
@@ -140,7 +141,8 @@ def stopping_curve(model, images, labels, batch_size=128):
 
     Args:
         model: A `keras_ram.RAM`.
-        images: Array of shape `(n, height, width, channels)`, for validation.
+        images: Array of shape `(n, height, width, channels)`, or images of different
+            sizes, as for calling the model; for validation.
         labels: Ints of shape `(n,)`.
         batch_size: Int, images that are looked at together.
 
@@ -165,17 +167,20 @@ def stopping_curve(model, images, labels, batch_size=128):
     - [Mnih et al., 2014](https://arxiv.org/abs/1406.6247), section 5, which proposes
       that the network itself decides when it stops.
     """
+    images = read(images)
     check_images(images)
     labels = np.asarray(labels)
-    check_labels(labels, len(images), model.num_classes, sparse=True)
+    check_labels(labels, number_of(images), model.num_classes, sparse=True)
     probabilities = np.concatenate(
         [
             keras.ops.convert_to_numpy(
                 ops.softmax(
-                    model(images[i : i + batch_size], return_rollout=True)["logits"]
+                    model(
+                        rows_of(images, slice(i, i + batch_size)), return_rollout=True
+                    )["logits"]
                 )
             )
-            for i in range(0, len(images), batch_size)
+            for i in range(0, number_of(images), batch_size)
         ]
     )  # (n, T, K)
     right = probabilities.argmax(axis=-1) == labels.reshape(-1, 1)

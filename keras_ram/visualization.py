@@ -12,7 +12,8 @@ from keras_ram.drawing import (
     look,
     retina,
 )
-from keras_ram.inputs import check_images
+from keras_ram.inputs import check_images, read
+from keras_ram.sizes import images_and_sizes, number_of
 from keras_ram.validation import check_integer, check_positive
 
 WIDEST = 16  # inches of a picture, before its glimpses go on in the next line
@@ -31,7 +32,7 @@ def plot_glimpses(model, images, labels=None, class_names=None):
     Args:
         model: A `keras_ram.RAM`.
         images: Array of shape `(n, height, width, channels)`, with 1 or 3
-            channels, as for calling the model.
+            channels, or images of different sizes, as for calling the model.
         labels: `None`, or ints of shape `(n,)`. Right guesses are then green
             and wrong ones red.
         class_names: `None`, or a sequence of strings in place of the model's own.
@@ -122,8 +123,9 @@ def animate_glimpses(
     from keras_ram.animation import Animation
 
     check_positive("seconds", seconds)
-    columns = min(check_integer("columns", columns), len(images))
+    check_integer("columns", columns)
     seen = look(model, images, labels, class_names)
+    columns = min(columns, len(seen.images))
     rows = math.ceil(len(seen.images) / columns)
     figure = pyplot.figure(figsize=(2 * columns, 2.7 * rows), layout="constrained")
     return Animation(figure, seen, rows, columns, seconds)
@@ -139,8 +141,8 @@ def plot_location_map(model, images, batch_size=256, cells=32):
 
     Args:
         model: A `keras_ram.RAM`.
-        images: Array of shape `(n, height, width, channels)`, as for calling
-            the model.
+        images: Array of shape `(n, height, width, channels)`, or images of different
+            sizes, as for calling the model.
         batch_size: Int, the number of images looked at together.
         cells: Int, the number of cells along each side of a map.
 
@@ -161,6 +163,7 @@ def plot_location_map(model, images, batch_size=256, cells=32):
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap, LogNorm
 
+    images = read(images)
     check_images(images)
     check_integer("cells", cells)
     check_integer("batch_size", batch_size)
@@ -175,14 +178,14 @@ def plot_location_map(model, images, batch_size=256, cells=32):
         dpi=150,
         layout="constrained",
     )
-    height, width = images.shape[1:3]
+    height, width = _mean_size(images)
     for axis in axes.flat:
         axis.set_axis_off()
     # A single image has to be seen on black.
     colours = ListedColormap(colormaps["inferno"](np.linspace(0.35, 1, 256)))
     heat = {
         "cmap": colours.with_extremes(bad="black"),
-        "norm": LogNorm(1 / len(images), 1),  # from one image to all
+        "norm": LogNorm(1 / number_of(images), 1),  # from one image to all
         "extent": (0, width, height, 0),
     }
     for step, axis in enumerate(axes.flat[: len(shares)]):
@@ -194,6 +197,11 @@ def plot_location_map(model, images, batch_size=256, cells=32):
     return figure
 
 
+def _mean_size(images):
+    images, sizes = images_and_sizes(images)
+    return images.shape[1:3] if sizes is None else np.mean(sizes, axis=0)
+
+
 def _location_shares(model, images, batch_size, cells):
     """Shares of the images by cell, `(T, cells, cells)`, and that took a glimpse."""
     locations, taken = look_at_all(model, images, batch_size)
@@ -203,4 +211,4 @@ def _location_shares(model, images, batch_size, cells):
         x, y = places[taken > step, step].T
         np.add.at(share, (y, x), 1)
     steps = np.arange(locations.shape[1])
-    return shares / len(images), np.mean(taken[:, None] > steps, axis=0)
+    return shares / number_of(images), np.mean(taken[:, None] > steps, axis=0)

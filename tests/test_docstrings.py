@@ -25,6 +25,7 @@ MODULES = (
     "location_sampler",
     "ram",
     "reinforce",
+    "sizes",
     "visualization",
 )
 

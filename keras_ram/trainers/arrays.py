@@ -20,11 +20,13 @@ def pipeline(arrays, batch_size, shuffle=False):
     """Gives batches of arrays as a `tf.data.Dataset`.
 
     Args:
-        arrays: Tuple of arrays with equally many rows, or `None`, which is left out.
+        arrays: Tuple of arrays with equally many rows, of dicts of such, or `None`,
+            which is left out.
         batch_size: Int.
         shuffle: Bool. Draw another order for each epoch.
     """
-    held = [array for array in arrays if array is not None]
+    given = tuple(array for array in arrays if array is not None)
+    held = keras.tree.flatten(given)
     types = [_standard(array.dtype) for array in held]
     shapes = [(None, *array.shape[1:]) for array in held]
 
@@ -39,7 +41,8 @@ def pipeline(arrays, batch_size, shuffle=False):
     @tf.autograph.experimental.do_not_convert
     def batch(rows):
         values = tf.numpy_function(read, [rows], types, stateful=False)
-        return tuple(map(tf.ensure_shape, values, shapes))
+        values = list(map(tf.ensure_shape, values, shapes))
+        return keras.tree.pack_sequence_as(given, values)
 
     rows = tf.data.Dataset.range(len(held[0]))
     if shuffle:
@@ -64,7 +67,7 @@ def _standard(dtype):
 
 def are_arrays(*values):
     """Whether all that are given can be read in place."""
-    given = [value for value in values if value is not None]
+    given = [value for value in keras.tree.flatten(values) if value is not None]
     return all(
         isinstance(value, np.ndarray) and value.dtype.kind in "biuf" for value in given
     )

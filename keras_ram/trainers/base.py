@@ -139,7 +139,8 @@ class BaseTrainer(GuardedModel):
         """Rolls out the episodes of a batch.
 
         Args:
-            x: Images, `(batch, height, width, channels)`.
+            x: Images, `(batch, height, width, channels)`, or a dict of images and
+                sizes.
             y: Labels, `(batch,)`, or one-hot `(batch, classes)`.
             sample_weight: `None` or `(batch,)`.
 
@@ -275,9 +276,11 @@ class BaseTrainer(GuardedModel):
         return baselines
 
 
-def _repeat(tensor, times):
+def _repeat(values, times):
     """Each element so many times, side by side: `(batch * times, ...)`."""
-    return ops.repeat(tensor, times, axis=0) if times > 1 else tensor
+    if times == 1:
+        return values
+    return keras.tree.map_structure(lambda v: ops.repeat(v, times, axis=0), values)
 
 
 def _mean(values):

@@ -5,6 +5,7 @@ import contextlib
 import keras
 
 from keras_ram import inputs
+from keras_ram.sizes import images_and_sizes, number_of
 
 # Whether a loss takes classes, and not one-hot rows.
 SPARSE = {
@@ -55,8 +56,9 @@ class GuardedModel(keras.Model):
         x = self._inspect(x, y, sample_weight)
         y = inputs.native(y)
         if isinstance(validation_data, (tuple, list)):
-            validation_data = tuple(map(inputs.native, validation_data))
-            self._inspect(*keras.utils.unpack_x_y_sample_weight(validation_data))
+            images, *others = validation_data
+            others = tuple(map(inputs.native, others))
+            validation_data = (self._inspect(images, *others), *others)
         elif validation_data is not None:
             validation_data = self._inspect(validation_data)
         if not isinstance(callbacks, keras.callbacks.CallbackList):
@@ -136,22 +138,23 @@ class GuardedModel(keras.Model):
         So nothing is compiled, and no weight made, for what cannot be learned.
 
         Returns:
-            The data to read: `x` in the machine's byte order, or a generator like it.
+            The data to read: `x` in the machine's byte order, padded if it is a list,
+            or a generator like it.
         """
         if inputs.is_pipeline(x):
             images, y, sample_weight, x = inputs.first_batch(x)
             if images is None:  # spread over devices, or none at all
                 return x
         else:
-            images = x
+            images = x = inputs.read(x)
         channels = self.input_spec.axes[-1] if self.built else None
         inputs.check_images(images, channels)
-        count = len(images)
+        count = number_of(images)
         if learns:
             sparse = SPARSE.get(type(getattr(self, "loss", None)))
             inputs.check_labels(y, count, self.num_classes, sparse)
             inputs.check_weights(sample_weight, count)
         if not self.built:
             with self.scope():
-                self.build((None, *images.shape[1:]))
-        return inputs.native(x)
+                self.build((None, *images_and_sizes(images)[0].shape[1:]))
+        return x

@@ -63,8 +63,8 @@ class TensorFlowTrainer(BaseTrainer):
         if force:
             setattr(self, f"{name}_function", None)
         if getattr(self, f"{name}_function") is None:
-            for compiled in (True, False):
-                self._steps.pop((name, compiled), None)
+            for key in (True, False, "first size"):
+                self._steps.pop((name, key), None)
 
     @property
     def _steps(self):
@@ -88,11 +88,14 @@ class TensorFlowTrainer(BaseTrainer):
 
         XLA compiles each size for itself, for a second or two. So images whose sizes
         vary, of which TensorFlow knows no size while tracing, go without, and so does
-        inference that stops when sure, where the batch shrinks.
+        inference that stops when sure, where the batch shrinks. Batches that are
+        predicted together may be of several sizes, and the first alone is compiled.
         """
-        size = keras.tree.flatten(data)[0].shape[1:3]
+        size = keras.tree.flatten(data)[0].shape[1:3]  # "images" come before "sizes"
         fixed = name == "train" or self.stop_confidence is None
         compiled = self.compiles_sizes and fixed and size.is_fully_defined()
+        if compiled and name == "predict":
+            compiled = size == self._steps.setdefault((name, "first size"), size)
         # Of batches that are predicted together, a step is traced once.
         traced = compiled or name == "predict"
         if self.run_eagerly or self.replicas > 1 or not traced:
