@@ -9,14 +9,15 @@ from keras import ops
 from keras_ram.validation import check_integer, fixed
 
 
-@fixed("units", "what_units", "where_units", "filters")
+@fixed("units", "what_units", "where_units", "filters", "backbone")
 @keras.saving.register_keras_serializable("keras_ram")
 class GlimpseNet(keras.layers.Layer):
     """Merges patches ("what") and their location ("where") into one vector.
 
     `glimpse = relu(dense(what) + dense(where))`, where `what` is a rectified
     dense embedding of the flattened patches and `where` one of the location.
-    With `filters`, a stack of convolutions looks at the patches first.
+    With `filters`, a stack of convolutions looks at the patches first, or any
+    Keras model does, the `backbone`.
 
     Args:
         units: Int, size of the glimpse vector.
@@ -27,6 +28,14 @@ class GlimpseNet(keras.layers.Layer):
             of 2, the others of 3x3. Those between the first and the last are
             padded and keep the size. The patches of all scales enter as
             channels.
+        backbone: `None`, or a Keras layer or model, in place of `filters`. It
+            maps one patch, `(batch, size, size, channels)` in [0, 1], to features
+            of any shape, which are flattened. It looks at the patch of each scale
+            with the same weights, and the features of all scales are put side by
+            side. One that expects other values is wrapped, such as
+            `keras.Sequential([keras.layers.Rescaling(255), backbone])`, or
+            `Rescaling(2, offset=-1)` for values in [-1, 1]. With
+            `trainable = False` it is frozen.
 
     Call arguments:
         patches: Tensor of shape `(batch, scales, size, size, channels)`, as
@@ -37,8 +46,8 @@ class GlimpseNet(keras.layers.Layer):
         Tensor of shape `(batch, units)`.
 
     Raises:
-        ValueError: If a size is not a positive integer, or if a shape does
-            not fit.
+        ValueError: If a size is not a positive integer, if `backbone` is no
+            layer or comes with `filters`, or if a shape does not fit.
 
     Gradients reach all weights and both inputs.
 
@@ -47,15 +56,27 @@ class GlimpseNet(keras.layers.Layer):
     >>> net = keras_ram.GlimpseNet(units=32, filters=(8, 16))
     >>> tuple(net(np.ones((5, 3, 8, 8, 1)), np.zeros((5, 2))).shape)
     (5, 32)
+    >>> backbone = keras.Sequential(
+    ...     [keras.layers.Conv2D(8, 3), keras.layers.GlobalAveragePooling2D()]
+    ... )
+    >>> net = keras_ram.GlimpseNet(units=32, backbone=backbone)
+    >>> tuple(net(np.ones((5, 3, 8, 8, 1)), np.zeros((5, 2))).shape)
+    (5, 32)
 
     Reference:
 
     - [Mnih et al., 2014](https://arxiv.org/abs/1406.6247), section 4,
-      "Glimpse network". The convolutions are ours.
+      "Glimpse network". Convolutions and backbones are ours.
     """
 
     def __init__(
-        self, units=256, what_units=128, where_units=128, filters=None, **kwargs
+        self,
+        units=256,
+        what_units=128,
+        where_units=128,
+        filters=None,
+        backbone=None,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         filters = () if filters is None else filters
@@ -68,6 +89,12 @@ class GlimpseNet(keras.layers.Layer):
         self.what_units = check_integer("what_units", what_units)
         self.where_units = check_integer("where_units", where_units)
         self.filters = tuple(check_integer("filters", size) for size in filters)
+        self.backbone = make_backbone(backbone)
+        if self.backbone is not None and self.filters:
+            raise ValueError(
+                "Either `filters` or a `backbone` looks at the patches. Received both: "
+                f"filters={self.filters}, backbone={self.backbone.name}"
+            )
         options = {"dtype": self.dtype_policy}
         # Channels are last, whatever the user's configuration of Keras says.
         pictures = {**options, "data_format": "channels_last"}
@@ -100,9 +127,31 @@ class GlimpseNet(keras.layers.Layer):
         for convolution in self.convolutions:
             convolution.build(shape)
             shape = convolution.compute_output_shape(shape)
-        self.what.build((None, math.prod(shape[1:])))
+        size = math.prod(shape[1:])
+        if self.backbone is not None:
+            size = scales * self._build_backbone((height, width, channels))
+        self.what.build((None, size))
         self.where.build(locations_shape)
         self.merge.build((None, self.what_units + self.where_units))
+
+    def _build_backbone(self, patch_shape):
+        """The number of features that the backbone makes of a patch."""
+        try:
+            # Called with no values, every kind of layer builds itself.
+            features = self.backbone(keras.KerasTensor((None, *patch_shape)))
+        except ValueError as error:
+            raise ValueError(
+                f"`backbone` does not take patches of shape {patch_shape}: height, "
+                "width and channels, which follow `patch_size` and the images. "
+                f"Received: backbone={self.backbone.name}, which says: {error}"
+            ) from error
+        shape = getattr(features, "shape", ())
+        if len(shape) < 2 or None in shape[1:]:
+            raise ValueError(
+                "`backbone` must return one tensor of features, known but for the "
+                f"batch. Received: {features}"
+            )
+        return math.prod(shape[1:])
 
     def feature_size(self, patch_size):
         """Cells along a side of what the convolutions make of a patch.
@@ -131,6 +180,10 @@ class GlimpseNet(keras.layers.Layer):
             features = ops.reshape(features, (-1, height, width, scales * channels))
             for convolution in self.convolutions:
                 features = convolution(features)
+        if self.backbone is not None:
+            _, scales, *patch_shape = patches.shape
+            features = self.backbone(ops.reshape(patches, (-1, *patch_shape)))
+            features = ops.reshape(features, (-1, scales, *features.shape[1:]))
         # Not -1 for the width, which runtimes cannot infer of no image at all.
         features = ops.reshape(features, (-1, math.prod(features.shape[1:])))
         what = self.what(features)
@@ -145,5 +198,20 @@ class GlimpseNet(keras.layers.Layer):
             "what_units": self.what_units,
             "where_units": self.where_units,
             "filters": self.filters or None,
+            "backbone": self.backbone
+            and keras.saving.serialize_keras_object(self.backbone),
         }
         return {**super().get_config(), **config}
+
+
+def make_backbone(backbone):
+    """Turns what a user passes as `backbone`, or its config, into a layer."""
+    if isinstance(backbone, dict):
+        backbone = keras.saving.deserialize_keras_object(backbone)
+    if backbone is not None and not isinstance(backbone, keras.layers.Layer):
+        raise ValueError(
+            "`backbone` must be a Keras layer or model, such as "
+            "`keras.Sequential([...])`. "
+            f"Received: backbone={backbone!r}"
+        )
+    return backbone

@@ -9,7 +9,7 @@ WRITTEN_OUT = 12
 BLOCK = 4
 
 
-def scan(step, state, inputs, length):
+def scan(step, state, inputs, length, loop=True):
     """Repeats a step, and stacks what it gives.
 
     Args:
@@ -18,6 +18,8 @@ def scan(step, state, inputs, length):
         state: Nested structure of tensors.
         inputs: Tensor of shape `(length, ...)`, an input for each step, or `None`.
         length: Int, the number of steps.
+        loop: Bool. Whether many steps may be a compiled loop, and are not all
+            written out.
 
     Returns:
         The dict, with an axis for the steps: `(batch, length, ...)`.
@@ -31,7 +33,7 @@ def scan(step, state, inputs, length):
         return {name: ops.stack([f[name] for f in found]) for name in found[0]}, state
 
     # Nothing is compiled on PyTorch.
-    if length < WRITTEN_OUT or keras.backend.backend() == "torch":
+    if not loop or length < WRITTEN_OUT or keras.backend.backend() == "torch":
         stacked = [block(state, inputs, length)[0]]
     else:
         rest = length % BLOCK

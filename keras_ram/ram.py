@@ -41,8 +41,9 @@ class RAM(Persistent):
         core: `"rnn"` (rectified units, as in the paper), `"lstm"`, `"gru"`, or
             any Keras RNN cell.
         core_units: Int, size of the hidden state of a core given by name.
-        glimpse_units, what_units, where_units, filters: See `GlimpseNet`;
-            `filters` adds convolutions.
+        glimpse_units, what_units, where_units, filters, backbone: See
+            `GlimpseNet`; `filters` adds convolutions, and `backbone` is any Keras
+            model that looks at a patch.
         location_units: `None`, or the size of a hidden layer in the location
             network. See `LocationSampler`.
         location_stddev: Float, positive. Standard deviation of the sampled
@@ -111,6 +112,7 @@ class RAM(Persistent):
         seed=None,
         stop_confidence=None,
         class_names=None,
+        backbone=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -122,7 +124,7 @@ class RAM(Persistent):
         policy = self.dtype_policy
         self.glimpse_sensor = GlimpseSensor(patch_size, scales, dtype=policy)
         self.glimpse_net = GlimpseNet(
-            glimpse_units, what_units, where_units, filters, dtype=policy
+            glimpse_units, what_units, where_units, filters, backbone, dtype=policy
         )
         self.glimpse_net.feature_size(patch_size)  # or the filters do not fit
         self.core = make_core(core, core_units, policy)
@@ -230,6 +232,9 @@ class RAM(Persistent):
             states,
             noise,
             self.num_glimpses,
+            # Some layers change their own state at each glimpse: batch
+            # normalization, or dropout. JAX lets none change within a loop.
+            loop=not (training and self.glimpse_net.backbone),
         )
         reset_dropout_masks(self.core)
         return seen
@@ -325,6 +330,7 @@ class RAM(Persistent):
             "what_units": net.what_units,
             "where_units": net.where_units,
             "filters": net.filters,
+            "backbone": net.get_config()["backbone"],
             "location_units": sampler.hidden_units,
             "location_stddev": sampler.stddev,
             "initial_location": sampler.initial_location,

@@ -110,3 +110,63 @@ def test_channels_are_last_whatever_keras_is_told(rng):
     finally:
         keras.config.set_image_data_format(usual)
     np.testing.assert_allclose(glimpse, expected, atol=1e-6)
+
+
+def small_backbone():
+    return keras.Sequential(
+        [
+            keras.layers.Conv2D(3, 3, activation="relu"),
+            keras.layers.BatchNormalization(),
+            keras.layers.Dropout(0.1),
+        ]
+    )
+
+
+def test_a_backbone_looks_at_each_scale(rng):
+    patches = rng.uniform(size=(4, 2, 6, 6, 3)).astype("float32")
+    net = GlimpseNet(units=5, what_units=6, where_units=4, backbone=small_backbone())
+    glimpse = net(patches, np.zeros((4, 2)))
+    convolution = net.backbone.layers[0]
+    kernel, bias = map(ops.convert_to_numpy, convolution.weights)
+    features = [convolve(patches[:, scale], kernel, bias, 1) for scale in (0, 1)]
+    features = np.concatenate([f.reshape(4, -1) for f in features], axis=1)
+    features /= np.sqrt(1 + 1e-3)  # what batch normalization begins with
+    what = net.what(features)
+    expected = net.merge(ops.concatenate([what, net.where(np.zeros((4, 2)))], axis=1))
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(glimpse), ops.convert_to_numpy(expected), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    "options,message",
+    [
+        ({"backbone": len}, "`backbone` must be a Keras layer or model"),
+        (
+            {"backbone": keras.layers.Flatten(), "filters": (4,)},
+            "Either `filters` or a `backbone`",
+        ),
+    ],
+)
+def test_no_backbone(options, message):
+    with pytest.raises(ValueError, match=message):
+        GlimpseNet(**options)
+
+
+@pytest.mark.parametrize(
+    "backbone,message",
+    [
+        (
+            keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()]),
+            r"does not take patches of shape \(6, 6, 3\)",
+        ),
+        (
+            keras.layers.Lambda(lambda x: [x, x]),
+            "must return one tensor of features",
+        ),
+    ],
+)
+def test_a_backbone_that_does_not_fit(backbone, message):
+    net = GlimpseNet(backbone=backbone)
+    with pytest.raises(ValueError, match=f"`backbone` {message}"):
+        net.build((None, 2, 6, 6, 3), (None, 2))

@@ -1,0 +1,108 @@
+"""Any Keras model looks at the patches."""
+
+import keras
+import numpy as np
+import pytest
+from backends import BACKEND
+from keras import layers, ops
+
+LABELS = np.arange(8) % 3
+
+
+@pytest.fixture
+def images(rng):
+    return rng.uniform(size=(8, 20, 24, 3)).astype("float32")
+
+
+@pytest.fixture
+def backbone():
+    return keras.Sequential(
+        [
+            layers.Conv2D(4, 3, strides=2, activation="relu"),
+            layers.BatchNormalization(),
+            layers.Dropout(0.2),
+            layers.GlobalAveragePooling2D(),
+        ]
+    )
+
+
+def weights_of(layer):
+    return [np.array(ops.convert_to_numpy(weight)) for weight in layer.weights]
+
+
+def changed(layer, before):
+    """Whether each weight has changed, but for states of generators."""
+    return [
+        not np.array_equal(now, then)
+        for weight, now, then in zip(
+            layer.weights, weights_of(layer), before, strict=True
+        )
+        if "seed" not in weight.path
+    ]
+
+
+# On JAX, nothing may change its state within the loop that long rollouts would be.
+@pytest.mark.parametrize("learning,glimpses", [("joint", 3), ("reinforce", 13)])
+def test_is_trained_frozen_and_kept(
+    learning, glimpses, backbone, images, make_model, tmp_path
+):
+    options = {"num_classes": 3, "num_glimpses": glimpses, "scales": (1, 2.5)}
+    model = make_model(3, **options, backbone=backbone)
+    before = weights_of(backbone)
+    rule = {"optimizer": keras.optimizers.Adam(0.01), "learning": learning}
+    model.compile(**rule, run_eagerly=True)
+    model.fit(images, LABELS, verbose=0)
+    assert all(changed(backbone, before))
+
+    backbone.trainable = False
+    model.compile(**{**rule, "optimizer": "adam"}, run_eagerly=True)
+    before = weights_of(backbone)
+    model.fit(images, LABELS, verbose=0)
+    assert not any(changed(backbone, before))
+    model.save(tmp_path / "m.keras")
+    restored = keras.saving.load_model(tmp_path / "m.keras")
+    np.testing.assert_array_equal(
+        *(ops.convert_to_numpy(some(images)) for some in (model, restored))
+    )
+    twin = restored.glimpse_net.backbone
+    restored.fit(images, LABELS, verbose=0)
+    assert not any(changed(twin, before))
+    assert any(changed(model.classifier, weights_of(restored.classifier)))
+
+
+def test_of_keras_applications(images, make_model):
+    network = keras.applications.MobileNetV2(
+        (32, 32, 3), alpha=0.35, include_top=False, weights=None, pooling="avg"
+    )
+    scaled = keras.Sequential([layers.Rescaling(2, offset=-1), network])
+    model = make_model(3, num_classes=3, patch_size=32, scales=(1, 2), backbone=scaled)
+    network.trainable = False
+    assert model(images).shape == (8, 3)
+    assert len(model.glimpse_net.trainable_weights) == 6  # what, where, merge
+    assert model.glimpse_net.what.kernel.shape == (2 * 1280, 16)
+
+
+def test_a_new_classifier_on_the_same_backbone(backbone, make_model, tmp_path):
+    model = make_model(3, num_classes=3, backbone=backbone)
+    model.save(tmp_path / "m.keras")
+    other = type(model).from_preset(str(tmp_path / "m.keras"), num_classes=5)
+    assert not any(changed(other.glimpse_net, weights_of(model.glimpse_net)))
+    assert other.num_classes == 5
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="artifacts are of TensorFlow")
+def test_artifacts(backbone, images, make_model, tmp_path):
+    import onnxruntime
+    import tensorflow as tf
+    from keras_ram.export import export_onnx, export_saved_model
+
+    model = make_model(3, num_classes=3, scales=(1, 2.5), backbone=backbone)
+    expected = ops.convert_to_numpy(model(images))
+    export_saved_model(model, tmp_path / "m")
+    serve = tf.saved_model.load(tmp_path / "m/1").signatures["serving_default"]
+    logits = serve(images=tf.constant(images))["logits"]
+    np.testing.assert_allclose(logits, expected, atol=1e-5)
+    export_onnx(model, tmp_path / "m.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+    (logits,) = session.run(["logits"], {"images": images})
+    np.testing.assert_allclose(logits, expected, atol=1e-4)
