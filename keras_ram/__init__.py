@@ -8,7 +8,11 @@ from keras_ram.glimpse_sensor import GlimpseSensor
 from keras_ram.location_sampler import LocationSampler
 from keras_ram.ram import RAM
 from keras_ram.sizes import pad_images
-from keras_ram.stopping import cheapest_confidence, stopping_curve
+from keras_ram.stopping_curve import (
+    cheapest_confidence,
+    plot_stopping_curve,
+    stopping_curve,
+)
 from keras_ram.visualization import (
     animate_glimpses,
     plot_glimpses,
@@ -30,6 +34,7 @@ __all__ = [
     "pad_images",
     "plot_glimpses",
     "plot_location_map",
+    "plot_stopping_curve",
     "reinforce",
     "stopping_curve",
     "vital_signs",

@@ -1,12 +1,9 @@
 """When a model has seen enough."""
 
 import keras
-import numpy as np
 from keras import ops
 
-from keras_ram.inputs import check_images, check_labels, read
 from keras_ram.loops import repeat_while
-from keras_ram.sizes import number_of, rows_of
 
 
 def is_sure(logits, confidence):
@@ -134,84 +131,3 @@ def look_until_sure(step, guess, state, confidence, length, shrink):
         now,
     )
     return {name: end[name] for name in ("logits", "locations", "num_glimpses")}
-
-
-def stopping_curve(model, images, labels, batch_size=128):
-    """What it costs to stop sooner: errors and glimpses for each confidence.
-
-    Args:
-        model: A `keras_ram.RAM`.
-        images: Array of shape `(n, height, width, channels)`, or images of different
-            sizes, as for calling the model; for validation.
-        labels: Ints of shape `(n,)`.
-        batch_size: Int, images that are looked at together.
-
-    Returns:
-        A dict of arrays of one length: `"confidence"`, values for
-        `RAM.stop_confidence` from 0 (one glimpse) to 1; `"error"`, the share of
-        wrong guesses with it, and `"num_glimpses"`, the mean number of glimpses.
-
-    Raises:
-        ValueError: If images or labels do not fit the model.
-
-    Example:
-
-    >>> model = keras_ram.RAM(num_classes=10, num_glimpses=3, seed=1)
-    >>> images, labels = np.zeros((5, 28, 28, 1)), np.arange(5)
-    >>> curve = keras_ram.stopping_curve(model, images, labels)
-    >>> keras_ram.cheapest_confidence(curve, tolerance=0.01)
-    0.0
-
-    Reference:
-
-    - [Mnih et al., 2014](https://arxiv.org/abs/1406.6247), section 5, which proposes
-      that the network itself decides when it stops.
-    """
-    images = read(images)
-    check_images(images)
-    labels = np.asarray(labels)
-    check_labels(labels, number_of(images), model.num_classes, sparse=True)
-    probabilities = np.concatenate(
-        [
-            keras.ops.convert_to_numpy(
-                ops.softmax(
-                    model(
-                        rows_of(images, slice(i, i + batch_size)), return_rollout=True
-                    )["logits"]
-                )
-            )
-            for i in range(0, number_of(images), batch_size)
-        ]
-    )  # (n, T, K)
-    right = probabilities.argmax(axis=-1) == labels.reshape(-1, 1)
-    top = probabilities.max(axis=-1)
-    # As fine near 1, where a trained model's certainty is, as one in ten thousand.
-    confidences = [*(1 - np.logspace(0, -4, 101)), 1.0]
-    curve = {"confidence": confidences, "error": [], "num_glimpses": []}
-    for confidence in confidences:
-        sure = top >= np.float32(confidence)
-        sure[:, -1] = True
-        last = sure.argmax(axis=1)
-        curve["error"].append(1 - right[np.arange(len(last)), last].mean())
-        curve["num_glimpses"].append(1 + last.mean())
-    return {name: np.array(values) for name, values in curve.items()}
-
-
-def cheapest_confidence(curve, tolerance=0.0):
-    """The confidence with the fewest glimpses that costs no more than a tolerance.
-
-    Chance alone may make a low one look good. So one counts only if all above it stay
-    within the tolerance as well.
-
-    Args:
-        curve: What `stopping_curve` returned.
-        tolerance: Float, how much larger the share of wrong guesses may be than
-            with all glimpses.
-
-    Returns:
-        Float, for `RAM.stop_confidence`.
-    """
-    within = curve["error"] <= curve["error"][-1] + tolerance + 1e-9
-    allowed = np.logical_and.accumulate(within[::-1])[::-1]
-    cost = np.where(allowed, curve["num_glimpses"], np.inf)
-    return float(curve["confidence"][np.argmin(cost)])
