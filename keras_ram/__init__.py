@@ -2,6 +2,7 @@
 
 from keras_ram import callbacks, datasets, reinforce
 from keras_ram.diagnosis import vital_signs
+from keras_ram.field_of_view import retina
 from keras_ram.glimpse_cell import GlimpseCell
 from keras_ram.glimpse_net import GlimpseNet
 from keras_ram.glimpse_sensor import GlimpseSensor
@@ -36,6 +37,7 @@ __all__ = [
     "plot_location_map",
     "plot_stopping_curve",
     "reinforce",
+    "retina",
     "stopping_curve",
     "vital_signs",
 ]

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_ram.core import draw_dropout_masks, make_core, reset_dropout_masks
+from keras_ram.field_of_view import warn_of_blindness
 from keras_ram.glimpse_cell import GlimpseCell
 from keras_ram.glimpse_net import GlimpseNet
 from keras_ram.glimpse_sensor import GlimpseSensor
@@ -37,7 +38,8 @@ class RAM(Persistent):
         num_glimpses: Int, at least 1. The first is taken at the initial
             location; the model decides on the others.
         patch_size: Int. Cells along a side of a patch. See `GlimpseSensor`.
-        scales: Positive numbers, the resolutions. See `GlimpseSensor`.
+        scales: Positive numbers, the resolutions. See `GlimpseSensor`; `retina`
+            chooses both for the size of the images.
         core: `"rnn"` (rectified units, as in the paper), `"lstm"`, `"gru"`, or
             any Keras RNN cell.
         core_units: Int, size of the hidden state of a core given by name.
@@ -170,6 +172,10 @@ class RAM(Persistent):
             )
         self.input_spec = keras.layers.InputSpec(
             ndim=4, axes={-1: input_shape[-1]}, name="images"
+        )
+        sensor = self.glimpse_sensor
+        warn_of_blindness(
+            self.num_glimpses, sensor.patch_size, sensor.scales, *input_shape[1:3]
         )
         cell = self.glimpse_cell()
         cell.build(input_shape)

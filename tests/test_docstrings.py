@@ -19,6 +19,7 @@ MODULES = (
     "datasets",
     "diagnosis",
     "extras",
+    "field_of_view",
     "glimpse_cell",
     "glimpse_net",
     "glimpse_sensor",

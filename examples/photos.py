@@ -1,0 +1,244 @@
+"""Learns to classify photos by looking at parts of them, and tells how well.
+
+    python examples/photos.py --data FOLDER                # train; stopped, it goes on
+    python examples/photos.py --data FOLDER --row cnn      # the yardstick
+    python examples/photos.py --data FOLDER --against free # this class or any other
+
+FOLDER holds a folder of JPEG files for each class. A fifth of the photos is kept for
+validation, on which the epoch is chosen, and a fifth for a test at the end. Photos of
+one subject, the same `num_...` in their names, stay together. Where a file `boxes.csv`,
+or a PNG mask beside each photo, tells what decides, the result tells how often a
+finest patch touched it; nothing is learned from that.
+
+All photos are scaled to one size. First the backbone learns on whole photos what the
+classes look like; then the RAM learns where to look, and so that the classifier sees
+what inference sees, it explores less in the last third. A run writes `result.json`,
+`model.keras`, and pictures of right and wrong answers.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import photos_data
+import photos_models
+from runs import begin_run
+
+NOT_SETTINGS = ("data", "output", "verbose")
+
+
+class Balanced(keras.callbacks.Callback):
+    """Logs the balanced accuracy on validation, and the seconds of an epoch."""
+
+    def __init__(self, images, labels):
+        super().__init__()
+        self.images, self.labels = images, labels
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.start = time.time()
+
+    def on_epoch_end(self, epoch, logs=None):
+        logits, _ = photos_models.answers(self.model, self.images)
+        logs["val_balanced_accuracy"] = photos_models.balanced_accuracy(
+            logits.argmax(axis=1), self.labels
+        )
+        logs["seconds"] = time.time() - self.start
+
+
+def main(arguments=None):
+    """Trains a model, chooses the epoch on validation, and tests it once."""
+    options = parse_arguments(arguments)
+    folder = options.output / options.name
+    settings = begin_run(folder, options, NOT_SETTINGS)
+    keras.utils.set_random_seed(options.seed)
+    names, paths, labels = photos_data.find(options.data)
+    if options.against:
+        labels = (labels != names.index(options.against)).astype("int32")
+        names = [options.against, f"not {options.against}"]
+    sides = photos_data.split(paths, labels, options.seed)
+    images = photos_data.read(paths, options.size)
+    data = {side: (images[rows], labels[rows]) for side, rows in sides.items()}
+    model = make(images.shape[1:], names, data, options, folder)
+    train(model, data, options, folder)
+    model.load_weights(folder / "best.weights.h5")
+    bare = type(model).from_config(model.get_config())  # not compiled
+    bare.build((None, *images.shape[1:]))
+    bare.set_weights(model.get_weights())
+    bare.save(folder / "model.keras")
+    result = {
+        "settings": settings,
+        "versions": {"keras": keras.__version__, "backend": keras.backend.backend()},
+        "class_names": names,
+        "photos": {side: len(rows) for side, rows in sides.items()},
+        "multiply_adds": photos_models.multiply_adds(model, images.shape[1:]),
+    }
+    for side in ("validation", "test"):
+        masks = photos_data.read_masks(
+            options.data, [paths[row] for row in sides[side]], options.size
+        )
+        result[side] = judge(model, *data[side], masks)
+    if options.row == "ram":
+        photos_models.draw(model, *data["test"], folder)
+    result["curves"] = read_curves(folder / "curves.csv")
+    first = read_curves(folder / "first.csv")
+    result["seconds"] = sum(first["seconds"] + result["curves"]["seconds"])
+    # Renamed, it is there as a whole or not at all.
+    partial = folder / "result.partial"
+    partial.write_text(json.dumps(result, indent=1))
+    partial.rename(folder / "result.json")
+    print(json.dumps(result["test"]))
+
+
+def make(shape, names, data, options, folder):
+    """The model, with a backbone that has seen the training photos."""
+    if options.row == "cnn":
+        blocks = photos_models.make_blocks(options.cnn_filters)
+        return photos_models.make_cnn(blocks, shape, len(names))
+    model = photos_models.make_ram(shape, names, options)
+    backbone, kept = model.glimpse_net.backbone, folder / "backbone.weights.h5"
+    if options.first_epochs and not kept.exists():
+        cnn = photos_models.make_cnn(backbone.layers, shape, len(names))
+        (folder / "first.csv").unlink(missing_ok=True)  # of one that was stopped
+        cnn.fit(
+            varied(data["train"], options, seed=1000 * options.seed + 999),
+            epochs=options.first_epochs,
+            verbose=options.verbose,
+            callbacks=[
+                Balanced(*data["validation"]),
+                keras.callbacks.CSVLogger(folder / "first.csv"),
+            ],
+        )
+        backbone.save_weights(kept)
+    if options.first_epochs:
+        backbone.load_weights(kept)
+    return model
+
+
+def varied(train_data, options, seed):
+    """An epoch shows as many photos as there are."""
+    batches = -(-len(train_data[0]) // options.batch_size)
+    return photos_data.Varied(*train_data, options.batch_size, batches, seed)
+
+
+def train(model, data, options, folder):
+    """Fits the model, in two stages if it looks around."""
+    batches = -(-len(data["train"][0]) // options.batch_size)
+    rate = keras.optimizers.schedules.CosineDecay(
+        options.learning_rate, options.epochs * batches, alpha=0.02
+    )
+    optimizer = keras.optimizers.Adam(rate, global_clipnorm=5.0)
+    stages = [(options.epochs * 2 // 3, 1), (options.epochs, 1 / 3)]
+    for until, share in stages:
+        if options.row == "cnn":
+            model.compile(optimizer, model.loss, metrics=["accuracy"])
+        else:
+            model.location_sampler.stddev = share * options.stddev
+            model.compile(
+                optimizer,
+                learning="joint",
+                reward="probability",
+                baseline="leave_one_out",
+                episodes=options.episodes,
+                discount=options.discount,
+            )
+        scores = read_curves(folder / "curves.csv")[
+            "val_balanced_accuracy"
+        ]  # of the epochs so far
+        model.fit(
+            # No stage repeats another, and no start what was before it.
+            varied(data["train"], options, seed=1000 * options.seed + len(scores)),
+            epochs=until,
+            shuffle=False,
+            verbose=options.verbose,
+            callbacks=[
+                Balanced(*data["validation"]),
+                keras.callbacks.ModelCheckpoint(
+                    folder / "best.weights.h5",
+                    "val_balanced_accuracy",
+                    mode="max",
+                    save_best_only=True,
+                    save_weights_only=True,
+                    initial_value_threshold=max(scores, default=None),
+                ),
+                keras.callbacks.CSVLogger(folder / "curves.csv", append=True),
+                # Last: a run goes on after epochs that were scored and logged.
+                keras.callbacks.BackupAndRestore(
+                    folder / "backup", delete_checkpoint=False
+                ),
+            ],
+        )
+
+
+def read_curves(curves):
+    """The logs of each epoch, by name."""
+    # Stopped in its first epoch, a run leaves an empty file.
+    if not curves.exists() or not curves.stat().st_size:
+        return {"val_balanced_accuracy": [], "seconds": []}
+    table = np.genfromtxt(curves, delimiter=",", names=True)
+    return {name: np.atleast_1d(table[name]).tolist() for name in table.dtype.names}
+
+
+def judge(model, images, labels, masks):
+    """How often answers are right, where it looked for them, and how fast."""
+    logits, locations = photos_models.answers(model, images)
+    start = time.time()
+    photos_models.answers(model, images)  # compiled by now
+    guesses = logits.argmax(axis=1)
+    classes = range(logits.shape[1])
+    result = {
+        "balanced_accuracy": photos_models.balanced_accuracy(guesses, labels),
+        "confusion": [
+            [int(np.sum(guesses[labels == label] == guess)) for guess in classes]
+            for label in classes
+        ],
+        "milliseconds": 1000 * (time.time() - start) / len(images),
+    }
+    told = masks.any(axis=(1, 2))
+    if locations is not None and told.any():
+        sensor = model.glimpse_sensor
+        side = sensor.patch_size * min(sensor.scales)
+        found = photos_models.touched(masks, locations, side)
+        at_centre = photos_models.touched(masks, 0 * locations[:, :1], side)
+        right = told & (guesses == labels)
+        result["touched"] = float(found[told].mean())
+        result["touched_when_right"] = float(found[right].mean())
+        result["at_the_centre"] = float(at_centre[told].mean())  # by no merit
+    return result
+
+
+def parse_arguments(arguments=None):
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--data", type=Path, required=True, help="folder of class folders")
+    add("--row", choices=("ram", "cnn"), default="ram")
+    add("--against", metavar="CLASS", help="tell this class from all others")
+    add("--size", type=int, nargs=2, default=(400, 300), help="height and width")
+    add("--patch-size", type=int, help="default: see `keras_ram.retina`")
+    add("--glimpses", type=int, default=5)
+    add("--filters", type=int, nargs="+", default=(16, 32, 64), help="of the backbone")
+    add("--cnn-filters", type=int, nargs="+", default=(16, 32, 64, 128, 128))
+    add("--first-epochs", type=int, default=40, help="of the backbone alone")
+    add("--epochs", type=int, default=90)
+    add("--learning-rate", type=float, default=1e-3)
+    add("--batch-size", type=int, default=32)
+    add("--episodes", type=int, default=2, help="rollouts of a photo")
+    add("--discount", type=float, default=0.5, help="see `compile`")
+    add("--stddev", type=float, default=0.2, help="of the policy, at first")
+    add("--seed", type=int, default=0)
+    add("--output", type=Path, default=Path("results"))
+    add("--verbose", type=int, default=2, help="as in `fit`")
+    options = parser.parse_args(arguments)
+    parts = ("photos", options.data.resolve().name, options.row)
+    against = (f"against-{options.against}",) if options.against else ()
+    options.name = "-".join((*parts, *against, f"s{options.seed}"))
+    return options
+
+
+if __name__ == "__main__":
+    main()
