@@ -16,6 +16,8 @@ import photos
 import photos_data
 import photos_models
 
+pytestmark = pytest.mark.slow
+
 LIGHT, DARK = (250, 240, 230), (20, 30, 40)
 
 
