@@ -18,7 +18,7 @@ import catch_agent
 import catch_game
 import keras
 import numpy as np
-from runs import begin_run
+from runs import begin_run, end_run
 
 GAMES = 10_000  # of an evaluation
 COLOURS = ("tab:red", "tab:orange", "gold")
@@ -91,10 +91,7 @@ def train(options):
         "curve": curve,
     }
     animate(agent, options.rules, folder / "games.gif")
-    # Renamed, it is there as a whole or not at all.
-    partial = folder / "result.partial"
-    partial.write_text(json.dumps(result, indent=1))
-    partial.rename(folder / "result.json")
+    end_run(folder, result)
     print(f"{result['caught']:.2%} of {GAMES} games caught")
 
 

@@ -13,17 +13,15 @@ MNIST; without it MNIST is downloaded.
 """
 
 import argparse
-import json
 import math
 import time
 from pathlib import Path
 
 import keras
-import numpy as np
 import paper_models
 import paper_tasks
 from paper_tasks import ROWS, TASKS
-from runs import begin_run
+from runs import begin_run, end_run, keep, read_curves
 
 import keras_ram
 
@@ -44,11 +42,11 @@ def train(options):
         options.learning_rate, options.epochs * steps
     )
     optimizer = keras.optimizers.Adam(schedule, global_clipnorm=5.0)
-    best = folder / "best.weights.h5"
     start = time.time()
     for stage in stages(task, options):
         prepare(model, optimizer, stage, options)
-        scores = read_curves(folder)["val_accuracy"]  # of the epochs so far
+        curves = read_curves(folder / "curves.csv")  # of the epochs so far
+        scores = curves["val_accuracy"]
         model.fit(
             stage["images"](
                 *splits[0],
@@ -64,23 +62,10 @@ def train(options):
             validation_data=validation,
             validation_batch_size=500,
             verbose=options.verbose,
-            callbacks=[
-                keras.callbacks.ModelCheckpoint(
-                    best,
-                    "val_accuracy",
-                    save_best_only=True,
-                    save_weights_only=True,
-                    initial_value_threshold=max(scores, default=None),
-                ),
-                keras.callbacks.CSVLogger(folder / "curves.csv", append=True),
-                # Last: a run goes on after epochs that were scored and logged.
-                keras.callbacks.BackupAndRestore(
-                    folder / "backup", delete_checkpoint=False
-                ),
-            ],
+            callbacks=keep(folder, "val_accuracy", scores),
         )
     seconds = time.time() - start
-    model.load_weights(best)
+    model.load_weights(folder / "best.weights.h5")
     errors = {
         name: 1 - model.evaluate(*split, 500, verbose=0, return_dict=True)["accuracy"]
         for name, split in (("validation", validation), ("test", test))
@@ -96,12 +81,9 @@ def train(options):
         "versions": {"keras": keras.__version__, "backend": keras.backend.backend()},
         "seconds": seconds,  # of the last start
         "errors": errors,
-        "curves": read_curves(folder),
+        "curves": read_curves(folder / "curves.csv"),
     }
-    # Renamed, it is there as a whole or not at all.
-    partial = folder / "result.partial"
-    partial.write_text(json.dumps(result, indent=1))
-    partial.rename(folder / "result.json")
+    end_run(folder, result)
     print({name: f"{error:.2%}" for name, error in errors.items()})
 
 
@@ -157,16 +139,6 @@ def prepare(model, optimizer, stage, options):
         episodes=options.episodes,
         discount=options.discount,
     )
-
-
-def read_curves(folder):
-    """The logs of each epoch, by name."""
-    curves = folder / "curves.csv"
-    # Stopped in its first epoch, a run leaves an empty file.
-    if not curves.exists() or not curves.stat().st_size:
-        return {"val_accuracy": []}
-    table = np.genfromtxt(curves, delimiter=",", names=True)
-    return {name: np.atleast_1d(table[name]).tolist() for name in table.dtype.names}
 
 
 def parse_arguments():

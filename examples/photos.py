@@ -25,7 +25,7 @@ import keras
 import numpy as np
 import photos_data
 import photos_models
-from runs import begin_run
+from runs import begin_run, end_run, keep, read_curves
 
 NOT_SETTINGS = ("data", "output", "verbose")
 
@@ -85,10 +85,7 @@ def main(arguments=None):
     result["curves"] = read_curves(folder / "curves.csv")
     first = read_curves(folder / "first.csv")
     result["seconds"] = sum(first["seconds"] + result["curves"]["seconds"])
-    # Renamed, it is there as a whole or not at all.
-    partial = folder / "result.partial"
-    partial.write_text(json.dumps(result, indent=1))
-    partial.rename(folder / "result.json")
+    end_run(folder, result)
     print(json.dumps(result["test"]))
 
 
@@ -144,9 +141,8 @@ def train(model, data, options, folder):
                 episodes=options.episodes,
                 discount=options.discount,
             )
-        scores = read_curves(folder / "curves.csv")[
-            "val_balanced_accuracy"
-        ]  # of the epochs so far
+        curves = read_curves(folder / "curves.csv")  # of the epochs so far
+        scores = curves["val_balanced_accuracy"]
         model.fit(
             # No stage repeats another, and no start what was before it.
             varied(data["train"], options, seed=1000 * options.seed + len(scores)),
@@ -155,30 +151,9 @@ def train(model, data, options, folder):
             verbose=options.verbose,
             callbacks=[
                 Balanced(*data["validation"]),
-                keras.callbacks.ModelCheckpoint(
-                    folder / "best.weights.h5",
-                    "val_balanced_accuracy",
-                    mode="max",
-                    save_best_only=True,
-                    save_weights_only=True,
-                    initial_value_threshold=max(scores, default=None),
-                ),
-                keras.callbacks.CSVLogger(folder / "curves.csv", append=True),
-                # Last: a run goes on after epochs that were scored and logged.
-                keras.callbacks.BackupAndRestore(
-                    folder / "backup", delete_checkpoint=False
-                ),
+                *keep(folder, "val_balanced_accuracy", scores),
             ],
         )
-
-
-def read_curves(curves):
-    """The logs of each epoch, by name."""
-    # Stopped in its first epoch, a run leaves an empty file.
-    if not curves.exists() or not curves.stat().st_size:
-        return {"val_balanced_accuracy": [], "seconds": []}
-    table = np.genfromtxt(curves, delimiter=",", names=True)
-    return {name: np.atleast_1d(table[name]).tolist() for name in table.dtype.names}
 
 
 def judge(model, images, labels, masks):

@@ -1,6 +1,10 @@
 """Runs of examples that are stopped and go on."""
 
+import collections
 import json
+
+import keras
+import numpy as np
 
 
 def begin_run(folder, options, others):
@@ -28,3 +32,43 @@ def begin_run(folder, options, others):
         )
     file.write_text(text)
     return settings
+
+
+def keep(folder, metric, scores):
+    """Callbacks that keep the best weights, the logs, and the state of training.
+
+    Args:
+        folder: Path, of the run.
+        metric: String, the log whose largest value is the best.
+        scores: List, what it was in the epochs so far.
+    """
+    return [
+        keras.callbacks.ModelCheckpoint(
+            folder / "best.weights.h5",
+            metric,
+            mode="max",
+            save_best_only=True,
+            save_weights_only=True,
+            initial_value_threshold=max(scores, default=None),
+        ),
+        keras.callbacks.CSVLogger(folder / "curves.csv", append=True),
+        # Last: a run goes on after epochs that were scored and logged.
+        keras.callbacks.BackupAndRestore(folder / "backup", delete_checkpoint=False),
+    ]
+
+
+def read_curves(file):
+    """The logs of each epoch, by name: a dict of lists."""
+    curves = collections.defaultdict(list)
+    # Stopped in its first epoch, a run leaves an empty file.
+    if file.exists() and file.stat().st_size:
+        table = np.genfromtxt(file, delimiter=",", names=True)
+        curves.update({n: np.atleast_1d(table[n]).tolist() for n in table.dtype.names})
+    return curves
+
+
+def end_run(folder, result):
+    """Writes `result.json`, which is there as a whole or not at all."""
+    partial = folder / "result.partial"
+    partial.write_text(json.dumps(result, indent=1))
+    partial.rename(folder / "result.json")
