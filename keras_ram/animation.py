@@ -3,7 +3,7 @@
 from matplotlib import pyplot
 from matplotlib.animation import FuncAnimation
 
-from keras_ram.drawing import SHADES, draw_path, retina
+from keras_ram.drawing import SHADES, draw_path, side_by_side
 
 
 class Animation(FuncAnimation):
@@ -44,7 +44,7 @@ class Animation(FuncAnimation):
             draw_path(above, look, image, taken, inches=1.9, in_motion=True)
             text, colour = look.guess(image, taken - 1)
             above.set_title(text, fontsize=9, color=colour)
-            below.imshow(retina(look, image, taken - 1), **SHADES)
+            below.imshow(side_by_side(look, image, taken - 1), **SHADES)
         return []
 
     def _repr_html_(self):

@@ -214,7 +214,7 @@ def _outline(width):
     return [withStroke(linewidth=width, foreground="#0009")]
 
 
-def retina(look, image, step):
+def side_by_side(look, image, step):
     """The patches of a glimpse side by side, with a white line between them."""
     gap = ((0, 0), (0, 0), (0, 1), (0, 0))
     frames = np.pad(look.patches[image, step], gap, constant_values=1)

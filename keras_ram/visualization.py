@@ -10,7 +10,7 @@ from keras_ram.drawing import (
     draw_path,
     import_pyplot,
     look,
-    retina,
+    side_by_side,
 )
 from keras_ram.inputs import check_images, read
 from keras_ram.sizes import images_and_sizes, number_of
@@ -79,7 +79,7 @@ def plot_glimpses(model, images, labels=None, class_names=None):
         for step in range(seen.taken[i]):
             line, column = divmod(step, columns)
             axis = figure.add_subplot(grid[top + line, 1 + column])
-            axis.imshow(retina(seen, i, step), **SHADES)
+            axis.imshow(side_by_side(seen, i, step), **SHADES)
             text, colour = seen.guess(i, step)
             axis.set_title(text, fontsize=8, color=colour)
     for axis in figure.axes:
