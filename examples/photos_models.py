@@ -79,7 +79,10 @@ def multiply_adds(model, shape):
         patch = (sensor.patch_size, sensor.patch_size, shape[-1])
         others = sum(_matrices(part) for part in (net.what, net.where, net.merge))
         others += _matrices(model.core) + _matrices(model.location_sampler)
-        look = len(sensor.scales) * multiply_adds(net.backbone, patch) + others
+        look = (
+            len(sensor.scales + sensor.shares) * multiply_adds(net.backbone, patch)
+            + others
+        )
         return model.num_glimpses * look + _matrices(model.classifier)
     total, shape = 0, (None, *shape)
     for layer in model.layers:

@@ -97,6 +97,7 @@ def _metadata(model, input_dtype):
         "stop_confidence": model.stop_confidence,
         "patch_size": sensor.patch_size,
         "scales": list(sensor.scales),
+        "shares": list(sensor.shares),
         "channels": model.input_spec.axes[-1],
         "input": SCALING[input_dtype],
         "locations": "(x, y) of each glimpse; -1 and 1 are the image's edges",

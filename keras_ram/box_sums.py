@@ -18,7 +18,8 @@ def sum_table(images, side):
 
     Args:
         images: `(batch, height, width, channels)`, integers in [0, 255] or floats.
-        side: Float, the largest side of a cell, in pixels, below 2,048.
+        side: Float or scalar tensor, the largest side of a cell, in pixels, below
+            2,048.
 
     Returns:
         Dict of `"sums"`, int32 of shape `(batch, height + 1, width + 1, channels)`,

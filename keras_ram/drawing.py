@@ -1,6 +1,7 @@
 """What pictures are made of: what a model saw, on the axes of Matplotlib."""
 
 import dataclasses
+import math
 
 import keras
 import numpy as np
@@ -33,7 +34,7 @@ class Look:
         taken: Ints, `(n,)`, how many of the T glimpses were taken.
         labels: `None`, or ints, `(n,)`.
         names: A string for each class.
-        sides: Of the square that each patch sees, in pixels, the finest first.
+        sensor: A `GlimpseSensor`.
     """
 
     images: list
@@ -43,7 +44,11 @@ class Look:
     taken: np.ndarray
     labels: np.ndarray | None
     names: list
-    sides: list
+    sensor: keras.layers.Layer
+
+    def sides(self, image):
+        """Height and width of what each patch sees of an image, the finest first."""
+        return sorted(self.sensor.sides(*self.images[image].shape[:2]), key=math.prod)
 
     def guess(self, image, step):
         """The text of a guess, and a colour that tells whether it is right."""
@@ -90,7 +95,7 @@ def look(model, images, labels=None, class_names=None):
         taken=glimpses_taken(rollout),
         labels=labels,
         names=names,
-        sides=[scale * sensor.patch_size for scale in sorted(sensor.scales)],
+        sensor=sensor,
     )
 
 
@@ -162,14 +167,15 @@ def draw_path(axis, look, image, steps, inches, in_motion=False):
     centres = (look.locations[image, :steps] + 1) / 2 * (width, height) - 0.5
     points = 72 * inches / max(height, width)  # for each pixel
     colours = colormaps["autumn"](np.linspace(0, 1, look.taken[image]))
+    sides = look.sides(image)
     axis.plot(*centres.T, color="white", linewidth=1, alpha=0.8)
     for step, centre in enumerate(centres):
         now = in_motion and step == steps - 1
         faded = in_motion and not now
         style = {"color": colours[step], "alpha": 0.4 if faded else 1}
-        _draw_boxes(axis, centre, look.sides if now else look.sides[:1], points, style)
+        _draw_boxes(axis, centre, sides if now else sides[:1], points, style)
         if not faded:
-            _draw_number(axis, centre, step + 1, look.sides[0] * points, style)
+            _draw_number(axis, centre, step + 1, max(sides[0]) * points, style)
     axis.set_xlim(-0.5, width - 0.5)
     axis.set_ylim(height - 0.5, -0.5)
 
@@ -177,11 +183,12 @@ def draw_path(axis, look, image, steps, inches, in_motion=False):
 def _draw_boxes(axis, centre, sides, points, style):
     from matplotlib.patches import Rectangle
 
-    for side in sides:
-        box = Rectangle(centre - side / 2, side, side, fill=False, **style)
+    for height, width in sides:
+        corner = centre - np.array([width, height]) / 2
+        box = Rectangle(corner, width, height, fill=False, **style)
         box.set_path_effects(_outline(2.2))
         axis.add_patch(box)
-    if min(sides) * points < SMALLEST_BOX:
+    if max(sides[0]) * points < SMALLEST_BOX:
         axis.plot(
             *centre,
             "o",

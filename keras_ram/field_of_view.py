@@ -49,20 +49,22 @@ def retina(height, width, patch_size=None):
     return {"patch_size": patch_size, "scales": tuple(dict.fromkeys(scales))}
 
 
-def warn_of_blindness(num_glimpses, patch_size, scales, height, width):
+def warn_of_blindness(num_glimpses, sensor, height, width):
     """Warns if glimpses see next to nothing of images of a size.
 
     Args:
-        num_glimpses, patch_size, scales: Of the model.
+        num_glimpses, sensor: Of the model.
         height, width: Ints, or `None`, where the size is not known.
     """
     if not isinstance(height, int) or not isinstance(width, int):
         return
-    side = patch_size * max(scales)
-    seen = num_glimpses * min(side, height) * min(side, width) / (height * width)
+    sides = sensor.sides(height, width)
+    seen = num_glimpses * max(min(y, height) * min(x, width) for y, x in sides)
+    seen /= height * width
     if seen < LITTLE:
+        wide = max(x for _, x in sides)
         warnings.warn(
-            f"{num_glimpses} glimpses, {side:g} pixels wide at the most, see no more "
+            f"{num_glimpses} glimpses, {wide:g} pixels wide at the most, see no more "
             f"than {seen:.1%} of an image of {height}x{width} pixels. Who sees nothing "
             "does not learn where to look. Choose wider ones: "
             f"`RAM(..., **keras_ram.retina({height}, {width}))`.",

@@ -7,11 +7,9 @@ import keras
 from keras import ops
 
 from keras_ram.box_sums import cell_sums, sum_table
+from keras_ram.cell_means import BLOCK, cell_means, crop, whole_blocks
 from keras_ram.validation import check_integer, check_positive, fixed
 
-# Images are read in blocks of so many pixels side by side, because reading
-# contiguous memory is fast.
-BLOCK = 8
 # Cells of so many pixels and more are not added up, but looked up in a table of sums,
 # which is made once an image. A table holds cells of less than the second number. Of
 # images of few pixels all are added up sooner than some are looked up.
@@ -19,7 +17,7 @@ COARSE, TOO_COARSE = 6, 2048
 FEW_PIXELS = 2**14
 
 
-@fixed("patch_size", "scales")
+@fixed("patch_size", "scales", "shares")
 @keras.saving.register_keras_serializable("keras_ram")
 class GlimpseSensor(keras.layers.Layer):
     """Cuts square patches of several resolutions around a location.
@@ -32,10 +30,15 @@ class GlimpseSensor(keras.layers.Layer):
     interpolation; at a whole scale and an aligned location it is a crop
     followed by average pooling.
 
+    A patch of share `a` sees that share of the height and of the width, whatever
+    the size of the image: at 1 and from the centre, the whole of it.
+
     Args:
         patch_size: Int, at least 1. Cells along one side of a patch.
         scales: Sequence of positive numbers in any order, whole or not. The
             side of a cell of each patch, in pixels.
+        shares: Sequence of positive numbers, a patch for each, after those of
+            `scales`. Of bytes, no cell may hold more than four million pixels.
 
     Call arguments:
         images: Tensor of shape `(batch, height, width, channels)`. Any height
@@ -49,7 +52,7 @@ class GlimpseSensor(keras.layers.Layer):
             of each. The edges are then its own, and its padding is outside.
 
     Returns:
-        Tensor of shape `(batch, len(scales), patch_size, patch_size,
+        Tensor of shape `(batch, len(scales) + len(shares), patch_size, patch_size,
         channels)`, in the units of `images` and the layer's compute dtype.
 
     Raises:
@@ -72,17 +75,17 @@ class GlimpseSensor(keras.layers.Layer):
       "Sensor"
     """
 
-    def __init__(self, patch_size, scales=(1,), **kwargs):
+    def __init__(self, patch_size, scales=(1,), shares=(), **kwargs):
         # Locations must keep float32 under a half precision policy, so this
         # layer casts its inputs itself.
         super().__init__(autocast=False, **kwargs)
-        scales = (scales,) if isinstance(scales, numbers.Real) else tuple(scales)
-        if not scales:
+        self.patch_size = check_integer("patch_size", patch_size)
+        self.scales = _numbers("scales", scales)
+        self.shares = _numbers("shares", shares)
+        if not self.scales + self.shares:
             raise ValueError(
                 f"`scales` must have at least one number. Received: scales={scales}"
             )
-        self.patch_size = check_integer("patch_size", patch_size)
-        self.scales = tuple(check_positive("scales", scale) for scale in scales)
 
     def build(self, images_shape, locations_shape):
         if len(images_shape) != 4:
@@ -97,6 +100,18 @@ class GlimpseSensor(keras.layers.Layer):
                 f"Received: locations.shape={tuple(locations_shape)}"
             )
 
+    def sides(self, height, width):
+        """Height and width of what each patch sees, in pixels.
+
+        Args:
+            height, width: Ints, the size of an image.
+
+        Returns:
+            A list of pairs, of `scales` and then of `shares`.
+        """
+        squares = [(scale * self.patch_size,) * 2 for scale in self.scales]
+        return squares + [(share * height, share * width) for share in self.shares]
+
     def call(self, images, locations, sizes=None):
         return self.look(self.prepare(images, sizes), locations)
 
@@ -110,12 +125,13 @@ class GlimpseSensor(keras.layers.Layer):
             A dict, for `look`.
         """
         width = ops.shape(images)[2]
-        padding = _whole_blocks(width) - width
+        padding = whole_blocks(width) - width
         padded = ops.pad(images, ((0, 0), (0, 0), (0, padding), (0, 0)))
         prepared = {"images": images, "padded": padded}
-        coarse = [s for s in self.scales if self._is_coarse(images.shape, s)]
-        if coarse:
-            prepared["table"] = sum_table(images, max(coarse))
+        looked_up = [s for s in self.scales if self._is_coarse(images.shape, s)]
+        if looked_up or self.shares:
+            size = self._size(prepared)
+            prepared["table"] = sum_table(images, self._largest(size, looked_up))
         if sizes is not None:
             # Larger ones would lead outside of the memory.
             prepared["sizes"] = ops.minimum(
@@ -139,25 +155,37 @@ class GlimpseSensor(keras.layers.Layer):
         which = ops.arange(0, ops.shape(images)[0]) if rows is None else rows
         which = ops.cast(which, "int32")
         cut = [self._is_cut(images.shape, scale) for scale in self.scales]
-        first, lines = self._grids(self._size(prepared, rows), locations, cut)
+        cut += [False] * len(self.shares)
+        size = self._size(prepared, rows)
+        cells = self._cells(size)
+        first, lines = self._grids(size, locations, cells, cut)
         patches = []
-        for index, scale in enumerate(self.scales):
+        for index, scale in enumerate(self.scales + (None,) * len(self.shares)):
             y, x = lines[:, index, 0], lines[:, index, 1]  # (B, w + 1)
-            if self._is_coarse(images.shape, scale):
+            if scale is None or self._is_coarse(images.shape, scale):
                 sums = cell_sums(prepared["table"], images, which, y, x)
-                patches.append(ops.cast(sums / scale**2, self.compute_dtype))
+                area = ops.prod(cells[..., index, :], axis=-1)  # of all, or (B,)
+                area = ops.reshape(area, (-1, 1, 1, 1))
+                patches.append(ops.cast(sums / area, self.compute_dtype))
                 continue
             seen = prepared["padded"]
             if cut[index]:
                 side = math.ceil(scale * self.patch_size)
-                seen = _crop(seen, which, first[:, index], side)
+                seen = crop(seen, which, first[:, index], side)
             elif rows is not None:
                 seen = ops.take(seen, rows, axis=0)
             seen = ops.cast(seen, self.compute_dtype)  # (B, n, m, C)
-            patches.append(_means(seen, y, x, scale))
+            patches.append(cell_means(seen, y, x, scale))
         return ops.stack(patches, axis=1)  # (B, k, w, w, C)
 
-    def _size(self, prepared, rows):
+    def _largest(self, size, scales):
+        """The longest side of a cell, in pixels, of some scales and all shares."""
+        side = max(scales, default=0.0)
+        if not self.shares:
+            return side
+        return ops.maximum(side, ops.max(size) * (max(self.shares) / self.patch_size))
+
+    def _size(self, prepared, rows=None):
         """Height and width, float32: of all images, `(2,)`, or `(B, 1, 2)` of each."""
         if "sizes" not in prepared:
             size = ops.stack(ops.shape(prepared["images"])[1:3])
@@ -182,87 +210,60 @@ class GlimpseSensor(keras.layers.Layer):
         most = 2 * (side + 1) * (side + BLOCK) >= _number_of_pixels(images_shape)
         return not (most or self._is_coarse(images_shape, scale))
 
-    def _grids(self, size, locations, cut):
+    def _cells(self, size):
+        """Height and width of a cell of each patch, of images whose `_size` this is.
+
+        Float32, `(k, 2)`, or `(B, k, 2)` for each image.
+        """
+        scales = ops.convert_to_tensor(self.scales, "float32")[:, None]
+        shares = ops.convert_to_tensor(self.shares, "float32")[:, None]
+        return ops.concatenate(
+            [
+                scales + ops.zeros_like(size),
+                shares / self.patch_size * size,
+            ],
+            axis=-2,
+        )
+
+    def _grids(self, size, locations, cells, cut):
         """Where the lines between cells are.
 
         Args:
             size: Height and width of the images, as `_size` gives them.
             locations: As for the call.
+            cells: As `_cells` gives them.
             cut: Whether each patch is cut out.
 
         Returns:
             The first row of pixels and the first block of columns under each patch
-            that is cut out, int32 of shape `(batch, scales, 2)`, and the lines of each
-            patch along y and x, `(batch, scales, 2, w + 1)`, in pixels from there, or
+            that is cut out, int32 of shape `(batch, k, 2)`, and the lines of each
+            patch along y and x, `(batch, k, 2, w + 1)`, in pixels from there, or
             from the edge of the image. What is outside the image is left out.
         """
         block = ops.convert_to_tensor([1.0, BLOCK])
-        scales = ops.convert_to_tensor(self.scales, "float32")[:, None]
         centres = (ops.flip(ops.cast(locations, "float32"), axis=1) + 1) / 2
-        start = ops.expand_dims(centres, 1) * size - scales * (self.patch_size / 2)
+        start = ops.expand_dims(centres, 1) * size - cells * (self.patch_size / 2)
         first = ops.floor(start / block)  # (B, k, 2)
         # Counted from the first pixel, places are small, and their rounding does not
         # grow with the image.
         origin = first * ops.convert_to_tensor(cut, "float32")[:, None] * block
-        steps = scales * ops.arange(self.patch_size + 1, dtype="float32")  # (k, w + 1)
-        lines = ops.expand_dims(start - origin, 3) + ops.expand_dims(steps, 1)
+        steps = ops.arange(self.patch_size + 1, dtype="float32")
+        lines = ops.expand_dims(start - origin, 3) + ops.expand_dims(cells, -1) * steps
         low, high = ops.expand_dims(-origin, 3), ops.expand_dims(size - origin, 3)
         lines = ops.minimum(ops.maximum(lines, low), high)
         return ops.cast(first, "int32"), lines
 
     def compute_output_shape(self, images_shape, locations_shape):
-        side = self.patch_size
-        return (images_shape[0], len(self.scales), side, side, images_shape[-1])
+        side, number = self.patch_size, len(self.scales + self.shares)
+        return (images_shape[0], number, side, side, images_shape[-1])
 
     def get_config(self):
-        config = {"patch_size": self.patch_size, "scales": self.scales}
+        config = {
+            "patch_size": self.patch_size,
+            "scales": self.scales,
+            "shares": self.shares,
+        }
         return {**super().get_config(), **config}
-
-
-def _crop(images, rows, first, side):
-    """Cut out before it is added up, the work follows the patch, not the image."""
-    _, height, width, channels = ops.shape(images)
-    row_length = width // BLOCK
-    number = _whole_blocks(side) // BLOCK + 1
-    # Clipped as integers, so that NaN becomes some pixel and not a wild address.
-    lines = first[:, :1] + ops.arange(0, side + 1, dtype="int32")
-    lines = ops.clip(lines, 0, height - 1)
-    blocks = first[:, 1:] + ops.arange(0, number, dtype="int32")
-    blocks = ops.clip(blocks, 0, row_length - 1)
-    lines = (ops.expand_dims(rows, 1) * height + lines) * row_length
-    images = ops.reshape(images, (-1, BLOCK * channels))
-    places = ops.expand_dims(lines, 2) + ops.expand_dims(blocks, 1)
-    seen = ops.take(images, places, axis=0)
-    return ops.reshape(seen, (-1, side + 1, number * BLOCK, channels))
-
-
-def _means(images, y, x, scale):
-    """The mean of an image over each cell of a grid.
-
-    Args:
-        images: `(batch, height, width, channels)`.
-        y, x: Where the lines of the grid are, `(batch, w + 1)`, in pixels.
-        scale: Float, the side of a cell.
-
-    Returns:
-        Tensor of shape `(batch, w, w, channels)`.
-    """
-    _, height, width, channels = images.shape
-    cells = y.shape[1] - 1
-
-    def weights(lines, size):
-        """The share of each cell that each pixel covers: `(B, w, size)`."""
-        lines, pixels = ops.expand_dims(lines, 2), ops.arange(size, dtype="float32")
-        begin = ops.maximum(lines[:, :-1], pixels)
-        end = ops.minimum(lines[:, 1:], pixels + 1)
-        return ops.cast(ops.relu(end - begin) / scale, images.dtype)
-
-    seen = ops.reshape(images, (-1, height, width * channels))
-    seen = ops.matmul(weights(y, height), seen)
-    seen = ops.reshape(seen, (-1, cells, width, channels))
-    seen = ops.reshape(ops.swapaxes(seen, 2, 3), (-1, cells * channels, width))
-    seen = ops.matmul(seen, ops.swapaxes(weights(x, width), 1, 2))
-    return ops.swapaxes(ops.reshape(seen, (-1, cells, channels, cells)), 2, 3)
 
 
 def _number_of_pixels(images_shape):
@@ -272,5 +273,6 @@ def _number_of_pixels(images_shape):
     return height * width if known else math.inf
 
 
-def _whole_blocks(size):
-    return (size + BLOCK - 1) // BLOCK * BLOCK
+def _numbers(name, values):
+    values = (values,) if isinstance(values, numbers.Real) else tuple(values)
+    return tuple(check_positive(name, value) for value in values)

@@ -38,8 +38,9 @@ class RAM(Persistent):
         num_glimpses: Int, at least 1. The first is taken at the initial
             location; the model decides on the others.
         patch_size: Int. Cells along a side of a patch. See `GlimpseSensor`.
-        scales: Positive numbers, the resolutions. See `GlimpseSensor`; `retina`
-            chooses both for the size of the images.
+        scales, shares: Positive numbers, the resolutions, in pixels a cell or as
+            shares of the image. See `GlimpseSensor`; `retina` chooses patches for
+            the size of the images.
         core: `"rnn"` (rectified units, as in the paper), `"lstm"`, `"gru"`, or
             any Keras RNN cell.
         core_units: Int, size of the hidden state of a core given by name.
@@ -115,6 +116,7 @@ class RAM(Persistent):
         stop_confidence=None,
         class_names=None,
         backbone=None,
+        shares=(),
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -124,7 +126,7 @@ class RAM(Persistent):
         self.class_names = class_names
         check_positive("location_stddev", location_stddev)
         policy = self.dtype_policy
-        self.glimpse_sensor = GlimpseSensor(patch_size, scales, dtype=policy)
+        self.glimpse_sensor = GlimpseSensor(patch_size, scales, shares, dtype=policy)
         self.glimpse_net = GlimpseNet(
             glimpse_units, what_units, where_units, filters, backbone, dtype=policy
         )
@@ -173,10 +175,7 @@ class RAM(Persistent):
         self.input_spec = keras.layers.InputSpec(
             ndim=4, axes={-1: input_shape[-1]}, name="images"
         )
-        sensor = self.glimpse_sensor
-        warn_of_blindness(
-            self.num_glimpses, sensor.patch_size, sensor.scales, *input_shape[1:3]
-        )
+        warn_of_blindness(self.num_glimpses, self.glimpse_sensor, *input_shape[1:3])
         cell = self.glimpse_cell()
         cell.build(input_shape)
         for head in (self.classifier, self.baseline):
@@ -331,6 +330,7 @@ class RAM(Persistent):
             "num_glimpses": self.num_glimpses,
             "patch_size": sensor.patch_size,
             "scales": sensor.scales,
+            "shares": sensor.shares,
             "core": keras.saving.serialize_keras_object(self.core),
             "glimpse_units": net.units,
             "what_units": net.what_units,

@@ -22,7 +22,7 @@ SIZES = [(1, 28, 28), (3, 37, 91), (2, 60, 5)]
 def model(make_model, digits):
     keras.utils.set_random_seed(0)
     (images, labels), _, _ = digits
-    model = make_model(scales=(1, 2), filters=(4,), location_units=8)
+    model = make_model(scales=(1, 2), shares=(1,), filters=(4,), location_units=8)
     model.compile(jit_compile=JIT)
     model.fit(images[:256], labels[:256], epochs=2, verbose=0)
     return model

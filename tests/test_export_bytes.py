@@ -25,7 +25,9 @@ def encode(pixels):
 def served(request, make_model, tmp_path_factory):
     """A model and its signature."""
     folder = tmp_path_factory.mktemp("served")
-    model = make_model(request.param, scales=(1, 2, 8), stop_confidence=0.15)
+    model = make_model(
+        request.param, scales=(1, 2, 8), shares=(0.5,), stop_confidence=0.15
+    )
     export_saved_model(model, folder)
     loaded = tf.saved_model.load(folder / "1")
     return model, loaded.signatures["serve_bytes"]

@@ -35,4 +35,5 @@ def test_a_model_that_sees_next_to_nothing_warns_once():
         warnings.simplefilter("error")
         model(images)
         keras_ram.RAM(num_classes=2, **keras_ram.retina(256, 200))(images)
+        keras_ram.RAM(num_classes=2, shares=(0.3,))(images)
         keras_ram.RAM(num_classes=2).build((None, None, None, 1))

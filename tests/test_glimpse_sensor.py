@@ -28,20 +28,22 @@ LOCATIONS = [
 ]
 
 
-def oracle(images, locations, patch_size, scales):
+def oracle(images, locations, patch_size, scales, shares=()):
     """Integrates the image over each cell, pixel by pixel, in float64."""
     batch, height, width, channels = images.shape
-    patches = np.zeros((batch, len(scales), patch_size, patch_size, channels))
-    for b, (k, scale) in itertools.product(range(batch), enumerate(scales)):
-        left = (locations[b, 0] + 1) / 2 * width - scale * patch_size / 2
-        top = (locations[b, 1] + 1) / 2 * height - scale * patch_size / 2
+    cells = [(scale, scale) for scale in scales]
+    cells += [(a * height / patch_size, a * width / patch_size) for a in shares]
+    patches = np.zeros((batch, len(cells), patch_size, patch_size, channels))
+    for b, (k, (high, wide)) in itertools.product(range(batch), enumerate(cells)):
+        left = (locations[b, 0] + 1) / 2 * width - wide * patch_size / 2
+        top = (locations[b, 1] + 1) / 2 * height - high * patch_size / 2
         for i, j in itertools.product(range(patch_size), repeat=2):
             for p, q in itertools.product(range(height), range(width)):
-                y0, y1 = max(top + i * scale, p), min(top + (i + 1) * scale, p + 1)
-                x0, x1 = max(left + j * scale, q), min(left + (j + 1) * scale, q + 1)
+                y0, y1 = max(top + i * high, p), min(top + (i + 1) * high, p + 1)
+                x0, x1 = max(left + j * wide, q), min(left + (j + 1) * wide, q + 1)
                 if y1 > y0 and x1 > x0:
-                    share = (y1 - y0) * (x1 - x0) / scale**2
-                    patches[b, k, i, j] += share * images[b, p, q]
+                    covered = (y1 - y0) * (x1 - x0) / (high * wide)
+                    patches[b, k, i, j] += covered * images[b, p, q]
     return patches
 
 
@@ -61,6 +63,25 @@ def test_equals_brute_force(height, width, channels, patch_size, scales, rng, ta
     expected = oracle(images, locations.astype("float64"), patch_size, scales)
     assert patches.shape == expected.shape
     np.testing.assert_allclose(patches, expected, rtol=0, atol=5e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+@pytest.mark.parametrize("scales,shares", [((1, 7), (1.0, 0.3)), ((), (2.0,))])
+@pytest.mark.parametrize("height,width", [(28, 28), (13, 37), (90, 31), (1, 2)])
+def test_shares_equal_brute_force(height, width, scales, shares, dtype, rng):
+    shape = (len(LOCATIONS), height, width, 2)
+    images = (255 * rng.uniform(size=shape)).astype(dtype)
+    locations = np.array(LOCATIONS, "float32")
+    patches = GlimpseSensor(4, scales, shares)(images, locations)
+    expected = oracle(images, locations.astype("float64"), 4, scales, shares)
+    np.testing.assert_allclose(patches, expected, rtol=0, atol=255 * 5e-5)
+
+
+def test_a_share_of_1_is_the_whole_image(rng):
+    images = rng.integers(0, 256, (1, 12, 40, 3), "uint8")
+    (patches,) = GlimpseSensor(4, (), (1,))(images, np.zeros((1, 2)))
+    pooled = images.reshape(4, 3, 4, 10, 3).mean(axis=(1, 3))
+    np.testing.assert_allclose(patches[0], pooled, rtol=1e-6)
 
 
 def test_aligned_glimpse_is_a_crop_and_average_pooling(rng):
@@ -180,6 +201,8 @@ def test_config_round_trip():
         ((8, (1, -2)), "`scales` must be positive. Received: scales=-2"),
         ((8, (float("nan"),)), "`scales` must be positive. Received: scales=nan"),
         ((8, ("1",)), "`scales` must be positive"),
+        ((8, (1,), (0,)), "`shares` must be positive. Received: shares=0"),
+        ((8, (), ()), "`scales` must have at least one number"),
     ],
 )
 def test_bad_arguments(arguments, text):

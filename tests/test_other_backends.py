@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(BACKEND == "tensorflow", reason="see test_export
 
 
 def test_artifacts_are_written_by_tensorflow(make_model, rng, tmp_path):
-    model = make_model(scales=(1, 2), class_names=list("abcdefghij"))
+    model = make_model(scales=(1, 2), shares=(1,), class_names=list("abcdefghij"))
     assert export_onnx(model, f"{tmp_path}/m.onnx/") < 1e-3
     images = rng.uniform(size=(3, 20, 30, 1)).astype("float32")
     session = onnxruntime.InferenceSession(tmp_path / "m.onnx")

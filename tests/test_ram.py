@@ -209,6 +209,7 @@ def test_config_round_trip(make_model):
         "num_glimpses": 4,
         "patch_size": 5,
         "scales": (1, 2.5),
+        "shares": (0.5,),
         "filters": (4,),
         "location_units": 6,
         "location_stddev": 0.2,
