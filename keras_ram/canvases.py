@@ -10,18 +10,18 @@ PIECE_SIZE = 8  # as in the paper
 
 
 def translate(images, canvas_size, seed=None):
-    """Puts each image at a uniformly random place on an empty square canvas.
+    """Puts each image at a uniformly random place on an empty canvas.
 
     No image lies partly outside.
 
     Args:
         images: Array of shape `(n, height, width, channels)`.
-        canvas_size: Int, side of the canvas, in pixels.
+        canvas_size: Int, side of the canvas, or a pair, its height and width, in
+            pixels.
         seed: Int, sequence of ints, or `np.random.Generator`.
 
     Returns:
-        Array of shape `(n, canvas_size, canvas_size, channels)`, of the same
-        dtype.
+        Array of shape `(n, *canvas, channels)`, of the same dtype.
 
     Raises:
         ValueError: If the canvas is smaller than the images.
@@ -50,14 +50,14 @@ def clutter(images, canvas_size, pieces, piece_size=PIECE_SIZE, seed=None):
     Args:
         images: Array of shape `(n, height, width, channels)`, floats in [0, 1]
             or uint8.
-        canvas_size: Int, side of the canvas, in pixels.
+        canvas_size: Int, side of the canvas, or a pair, its height and width, in
+            pixels.
         pieces: Int, the number of pieces on each canvas.
         piece_size: Int, side of a piece, in pixels.
         seed: Int, sequence of ints, or `np.random.Generator`.
 
     Returns:
-        Array of shape `(n, canvas_size, canvas_size, channels)`, of the same
-        dtype.
+        Array of shape `(n, *canvas, channels)`, of the same dtype.
 
     Raises:
         ValueError: If the canvas is smaller than the images, a piece larger,
@@ -89,13 +89,13 @@ def _check_canvases(images, canvas_size, pieces, piece_size):
     check_shape(images)
     if not np.isfinite(images.max() - images.min()):
         raise ValueError("Images must be finite. Received NaN or infinity.")
-    check_integer("canvas_size", canvas_size)
+    canvas = _pair(canvas_size)
     check_integer("pieces", pieces, least=0)
     check_integer("piece_size", piece_size)
     total, height, width, _ = images.shape
-    if canvas_size < max(height, width):
+    if canvas[0] < height or canvas[1] < width:
         raise ValueError(
-            f"`canvas_size` must be at least {max(height, width)}, the size of the "
+            f"`canvas_size` must be at least {height}x{width}, the size of the "
             f"images. Received: canvas_size={canvas_size}"
         )
     if pieces and (total < 2 or piece_size > min(height, width)):
@@ -105,9 +105,17 @@ def _check_canvases(images, canvas_size, pieces, piece_size):
         )
 
 
+def _pair(canvas_size):
+    """Height and width."""
+    if not isinstance(canvas_size, (tuple, list)):
+        return (check_integer("canvas_size", canvas_size),) * 2
+    height, width = (check_integer("canvas_size", side) for side in canvas_size)
+    return height, width
+
+
 def _draw(images, rows, canvas_size, pieces, piece_size, rng):
     """Canvases for some of the images, with pieces cut from all of them."""
-    canvas = (canvas_size, canvas_size)
+    canvas = _pair(canvas_size)
     piece = (piece_size, piece_size)
     image = images.shape[1:3]
     canvases = np.zeros((len(rows), *canvas, images.shape[3]), images.dtype)
@@ -145,7 +153,7 @@ class Canvases(keras.utils.PyDataset):
     Args:
         images: Array of shape `(n, height, width, channels)`, one split.
         labels: Array of shape `(n,)`.
-        canvas_size: Int. See `translate`.
+        canvas_size: Int or a pair. See `translate`.
         pieces: Int. See `clutter`.
         batch_size: Int.
         seed: Int. The batches of an epoch depend on it and on the epoch alone.

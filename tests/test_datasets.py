@@ -42,9 +42,20 @@ def test_translate_moves_and_changes_nothing_else(rng):
     assert (canvases != translate(images, 5, seed=2)).any()
 
 
-def test_translate_refuses_a_small_canvas():
-    with pytest.raises(ValueError, match="`canvas_size` must be at least 8"):
-        translate(np.zeros((2, 8, 8, 1)), 7)
+def test_a_canvas_of_any_height_and_width(rng):
+    images = rng.integers(1, 256, (200, 3, 2, 1), "uint8")
+    assert translate(images, (4, 9), seed=0).shape == (200, 4, 9, 1)
+    # Where there is one place, the image is there, and a piece over the rest.
+    canvases = clutter(images, (3, 5), pieces=1, piece_size=2, seed=0)
+    assert canvases[:, :, 0].any() and canvases[:, :, 4].any()
+    both = Canvases(images, np.arange(200), (3, 5), batch_size=200)[0][0]
+    assert both.shape == (200, 3, 5, 1)
+
+
+@pytest.mark.parametrize("canvas_size", [7, (8, 7), (7, 8)])
+def test_translate_refuses_a_small_canvas(canvas_size):
+    with pytest.raises(ValueError, match="`canvas_size` must be at least 8x8"):
+        translate(np.zeros((2, 8, 8, 1)), canvas_size)
 
 
 def test_translated_images_show_each_image_once_an_epoch(rng):
