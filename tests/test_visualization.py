@@ -117,6 +117,19 @@ def test_small_boxes_have_rings(make_model):
             np.testing.assert_allclose(np.ravel(ring.get_data()), middle, atol=1e-3)
 
 
+@pytest.mark.parametrize("corner", [(-9, -9), (9, 9)])
+def test_numbers_beside_rings_stay_on_the_image(corner, make_model):
+    model = make_model()
+    *others, kernel, _ = model.location_sampler.get_weights()
+    model.location_sampler.set_weights([*others, 0 * kernel, np.array(corner)])
+    figure = plot_glimpses(model, np.zeros((1, 1500, 1500, 1)))
+    figure.draw_without_rendering()
+    image = figure.axes[0].get_window_extent()
+    for number in figure.axes[0].texts:
+        x0, y0, x1, y1 = number.get_window_extent().extents
+        assert image.contains(x0, y0) and image.contains(x1, y1)
+
+
 def test_long_names_are_shortened(make_model):
     names = ["a traffic light far away"] * 10
     figure = plot_glimpses(make_model(), np.zeros((1, 8, 8, 1)), [0], names)
