@@ -1,7 +1,10 @@
+import subprocess
+
 import numpy as np
 import pytest
 from keras import ops
 from matplotlib import pyplot
+from matplotlib.animation import writers
 from PIL import Image
 
 import keras_ram
@@ -168,6 +171,23 @@ def test_an_animation_shows_glimpse_after_glimpse(make_model, rng, tmp_path):
             shown = below.images[0].get_array()
             np.testing.assert_allclose(shown[:, :4], fine, atol=1e-5)
             np.testing.assert_allclose(shown[:, 5:], coarse, atol=1e-5)
+
+
+@pytest.mark.skipif(
+    not writers.is_available("ffmpeg"), reason="no ffmpeg, which writes films"
+)
+def test_a_film_has_the_frames_of_the_animation(make_model, rng, tmp_path):
+    images = rng.uniform(size=(2, 12, 20, 1)).astype("float32")
+    animation = animate_glimpses(make_model(), images)
+    animation.save(tmp_path / "look.mp4")
+    decode = "ffmpeg -loglevel error -i look.mp4 -f rawvideo -pix_fmt rgb24 -".split()
+    film = subprocess.run(decode, cwd=tmp_path, capture_output=True, check=True).stdout
+    frames = np.frombuffer(film, "uint8").reshape(5, 270, 400, 3)
+    for frame, step in zip(frames, (1, 2, 3, 3, 3), strict=True):
+        animation.show(step)
+        animation.figure.canvas.draw()
+        shown = np.asarray(animation.figure.canvas.buffer_rgba())[..., :3]
+        assert np.abs(shown - frame.astype(float)).mean() < 2  # of 255
 
 
 def test_an_animation_stops_where_the_model_did(tmp_path):
