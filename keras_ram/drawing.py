@@ -201,10 +201,11 @@ def _draw_boxes(axis, centre, sides, points, style):
 
 def _draw_number(axis, centre, number, points, style):
     beside = SMALLEST_BOX if points < SMALLEST_BOX else 0  # not over what it saw
+    middle = np.mean([axis.get_xlim(), axis.get_ylim()], axis=1)
     axis.annotate(
         str(number),
         centre,
-        (beside, beside),
+        np.where(centre < middle, beside, -beside) * (1, -1),  # inwards; y is down
         textcoords="offset points",
         fontsize=7,
         ha="center",

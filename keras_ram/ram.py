@@ -31,7 +31,9 @@ class RAM(Persistent):
     the number of weights nor the number of glimpses depends on the size of the
     image, and one model takes images of any size.
 
-    The constructor holds the architecture, `compile` the learning rule.
+    The constructor holds the architecture, `compile` the learning rule; a bare
+    `compile()` already trains well. `RAM.from_preset` loads a trained one of
+    `RAM.presets`, and `keras_ram.plot_glimpses` shows where a model looked.
 
     Args:
         num_classes: Int, at least 2.

@@ -119,7 +119,7 @@ def plot_stopping_curve(curve, confidence=None):
     glimpses, errors = curve["num_glimpses"], 100 * curve["error"]
     axis.plot(glimpses, errors, color="0.4")
 
-    def mark(value, colour, beside):
+    def mark(value, colour, beside, **text):
         """A dot on the curve, with its confidence."""
         at = np.searchsorted(curve["confidence"], value)
         axis.plot(glimpses[at], errors[at], "o", color=colour)
@@ -130,10 +130,11 @@ def plot_stopping_curve(curve, confidence=None):
             textcoords="offset points",
             color=colour,
             fontsize=8,
+            **text,
         )
 
     for value in MARKED:
-        mark(value, "0.4", (6, 4))
+        mark(value, "0.4", (2, 4), rotation=45)  # those near 1 are close together
     if confidence is not None:
         mark(confidence, "tab:red", (-10, -13))
     if errors.min() > 0:
@@ -141,7 +142,7 @@ def plot_stopping_curve(curve, confidence=None):
         axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.yaxis.set_major_formatter("{x:g}")
         axis.yaxis.set_minor_locator(NullLocator())
-        axis.set_ylim(bottom=0.8 * errors.min())
+        axis.set_ylim(bottom=0.6 * errors.min())
     axis.set_xlabel("glimpses, mean")
     axis.set_ylabel("wrong guesses, %")
     axis.set_title("stopped at a guess of this probability", fontsize=9)

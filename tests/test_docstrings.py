@@ -27,6 +27,7 @@ MODULES = (
     "ram",
     "reinforce",
     "sizes",
+    "stopping_curve",
     "visualization",
 )
 

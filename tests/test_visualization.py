@@ -1,7 +1,10 @@
+import subprocess
+
 import numpy as np
 import pytest
 from keras import ops
 from matplotlib import pyplot
+from matplotlib.animation import writers
 from PIL import Image
 
 import keras_ram
@@ -117,6 +120,19 @@ def test_small_boxes_have_rings(make_model):
             np.testing.assert_allclose(np.ravel(ring.get_data()), middle, atol=1e-3)
 
 
+@pytest.mark.parametrize("corner", [(-9, -9), (9, 9)])
+def test_numbers_beside_rings_stay_on_the_image(corner, make_model):
+    model = make_model()
+    *others, kernel, _ = model.location_sampler.get_weights()
+    model.location_sampler.set_weights([*others, 0 * kernel, np.array(corner)])
+    figure = plot_glimpses(model, np.zeros((1, 1500, 1500, 1)))
+    figure.draw_without_rendering()
+    image = figure.axes[0].get_window_extent()
+    for number in figure.axes[0].texts:
+        x0, y0, x1, y1 = number.get_window_extent().extents
+        assert image.contains(x0, y0) and image.contains(x1, y1)
+
+
 def test_long_names_are_shortened(make_model):
     names = ["a traffic light far away"] * 10
     figure = plot_glimpses(make_model(), np.zeros((1, 8, 8, 1)), [0], names)
@@ -155,6 +171,23 @@ def test_an_animation_shows_glimpse_after_glimpse(make_model, rng, tmp_path):
             shown = below.images[0].get_array()
             np.testing.assert_allclose(shown[:, :4], fine, atol=1e-5)
             np.testing.assert_allclose(shown[:, 5:], coarse, atol=1e-5)
+
+
+@pytest.mark.skipif(
+    not writers.is_available("ffmpeg"), reason="no ffmpeg, which writes films"
+)
+def test_a_film_has_the_frames_of_the_animation(make_model, rng, tmp_path):
+    images = rng.uniform(size=(2, 12, 20, 1)).astype("float32")
+    animation = animate_glimpses(make_model(), images)
+    animation.save(tmp_path / "look.mp4")
+    decode = "ffmpeg -loglevel error -i look.mp4 -f rawvideo -pix_fmt rgb24 -".split()
+    film = subprocess.run(decode, cwd=tmp_path, capture_output=True, check=True).stdout
+    frames = np.frombuffer(film, "uint8").reshape(5, 270, 400, 3)
+    for frame, step in zip(frames, (1, 2, 3, 3, 3), strict=True):
+        animation.show(step)
+        animation.figure.canvas.draw()
+        shown = np.asarray(animation.figure.canvas.buffer_rgba())[..., :3]
+        assert np.abs(shown - frame.astype(float)).mean() < 2  # of 255
 
 
 def test_an_animation_stops_where_the_model_did(tmp_path):
