@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from backends import gradients_of
 from keras import ops
 
 from keras_ram import GlimpseCell, GlimpseNet, GlimpseSensor, LocationSampler
@@ -128,3 +129,27 @@ def test_a_scan_is_a_loop(length, rng):
     np.testing.assert_array_equal(
         ops.convert_to_numpy(without["state"]), [np.arange(length)] * 2
     )
+
+
+@pytest.mark.parametrize("length", [5, 12, 14])
+def test_the_gradient_of_a_scan_is_that_of_a_loop(length, rng):
+    given = ops.convert_to_tensor(rng.normal(size=(length, 2, 3)).astype("float32"))
+    kernel = rng.normal(size=(3, 3)).astype("float32")
+
+    def compiled(kernel):
+        def step(state, given):
+            state = ops.tanh(ops.matmul(state, kernel) + given)
+            return {"state": state}, state
+
+        return scan(step, ops.zeros((2, 3)), given, length)["state"]
+
+    def written_out(kernel):
+        state, seen = ops.zeros((2, 3)), []
+        for value in given:
+            state = ops.tanh(ops.matmul(state, kernel) + value)
+            seen.append(state)
+        return ops.stack(seen, axis=1)
+
+    (found,), (expected,) = (gradients_of(f, kernel) for f in (compiled, written_out))
+    assert np.abs(expected).max() > 0.1
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
