@@ -94,7 +94,7 @@ class Persistent(Named):
                 f"subclassed model. Received: filepath={filepath}"
             )
         if self.built and self.compiled and not self.optimizer.built:
-            self.optimizer.build(self.trainable_variables)  # as a loaded model does
+            self.build_optimizer()  # as a loaded model does
         return super().save(filepath, *args, **kwargs)
 
     @classmethod

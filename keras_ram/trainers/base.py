@@ -124,6 +124,7 @@ class BaseTrainer(GuardedModel):
         left_open = tuple(n for n in choice if kwargs.get(n, "auto") == "auto")
         kwargs.update({name: choice[name] for name in left_open})
         super().compile(optimizer, loss=loss, metrics=metrics, **kwargs)
+        vars(self).pop("weights_of_optimizer", None)
         self.left_open = left_open
         self.rule = rule
 
@@ -138,7 +139,12 @@ class BaseTrainer(GuardedModel):
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.built:
-            self.optimizer.build(self.trainable_variables)
+            self.build_optimizer()
+
+    def build_optimizer(self):
+        """As Keras does it in the first step; a file holds what was built."""
+        vars(self)["weights_of_optimizer"] = self.trainable_weights
+        self.optimizer.build(self.trainable_variables)
 
     def compute_objective(self, x, y, sample_weight=None):
         """Rolls out the episodes of a batch.

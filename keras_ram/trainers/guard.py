@@ -34,6 +34,26 @@ class GuardedModel(keras.Model):
             if getattr(self, f"{name}_function", None) is not None:
                 getattr(self, f"make_{name}_function")(force=True)
 
+    def check_trainable(self):
+        """Raises `ValueError` if not the weights are trainable that were at first.
+
+        What was compiled would train the others, or fail. The first time after
+        `compile` it only takes note of them.
+        """
+        weights = self.trainable_weights
+        if self.compiled and not weights:
+            raise ValueError(
+                "Nothing can be learned, because all weights are frozen. Set "
+                "`trainable = True` on a part of the model, and compile it."
+            )
+        before = vars(self).setdefault("weights_of_optimizer", weights)
+        if self.compiled and list(map(id, before)) != list(map(id, weights)):
+            raise ValueError(
+                "After `trainable` was changed the model must be compiled anew: "
+                f"{len(before)} weights were trained so far, and {len(weights)} are "
+                "trainable now."
+            )
+
     def fit(
         self,
         x=None,
@@ -54,6 +74,7 @@ class GuardedModel(keras.Model):
         validation_freq=1,
     ):
         x = self._inspect(x, y, sample_weight)
+        self.check_trainable()
         y = inputs.native(y)
         if isinstance(validation_data, (tuple, list)):
             images, *others = validation_data
@@ -64,7 +85,11 @@ class GuardedModel(keras.Model):
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             # First, so that no other callback saves what has become NaN.
             guard = keras.callbacks.TerminateOnNaN(raise_error=True)
-            callbacks = [guard, *keras.tree.flatten(callbacks or [])]
+            # Last, so that it sees what others changed.
+            last = keras.callbacks.LambdaCallback(
+                on_epoch_begin=lambda *_: self.check_trainable()
+            )
+            callbacks = [guard, *keras.tree.flatten(callbacks or []), last]
         return self.run(
             "fit",
             x=x,
@@ -123,6 +148,7 @@ class GuardedModel(keras.Model):
 
     def train_on_batch(self, x, y=None, *args, **kwargs):
         x = self._inspect(x, y)
+        self.check_trainable()
         return super().train_on_batch(x, inputs.native(y), *args, **kwargs)
 
     def test_on_batch(self, x, y=None, *args, **kwargs):
