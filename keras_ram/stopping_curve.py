@@ -5,8 +5,9 @@ import numpy as np
 from keras import ops
 
 from keras_ram.drawing import import_pyplot
-from keras_ram.inputs import check_images, check_labels, read
+from keras_ram.inputs import check_images, read
 from keras_ram.sizes import number_of, rows_of
+from keras_ram.targets import check_labels
 
 MARKED = (0.5, 0.9, 0.99, 0.999)  # confidences that are named in the picture
 

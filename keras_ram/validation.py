@@ -11,7 +11,13 @@ import keras
 import numpy as np
 
 # Losses of Keras that take probabilities, and cannot be told otherwise.
-ON_PROBABILITIES = (keras.losses.kl_divergence, keras.losses.poisson)
+ON_PROBABILITIES = (
+    keras.losses.kl_divergence,
+    keras.losses.poisson,
+    keras.losses.categorical_generalized_cross_entropy,
+    keras.losses.dice,
+    keras.losses.tversky,
+)
 
 
 def check_integer(name, value, least=1):

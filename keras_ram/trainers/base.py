@@ -255,6 +255,8 @@ class BaseTrainer(GuardedModel):
     def _known_classes(self, y):
         """Labels within the range, and whether all of them were."""
         y = ops.convert_to_tensor(y)
+        if keras.backend.standardize_dtype(y.dtype) == "bool":
+            y = ops.cast(y, "int32")
         if len(y.shape) == 2 and y.shape[1] != 1:
             return y, True  # one-hot
         last = self.num_classes - 1

@@ -4,14 +4,9 @@ import contextlib
 
 import keras
 
-from keras_ram import inputs
+from keras_ram import inputs, targets
 from keras_ram.sizes import images_and_sizes, number_of
-
-# Whether a loss takes classes, and not one-hot rows.
-SPARSE = {
-    keras.losses.SparseCategoricalCrossentropy: True,
-    keras.losses.CategoricalCrossentropy: False,
-}
+from keras_ram.validation import takes_classes
 
 
 class GuardedModel(keras.Model):
@@ -101,8 +96,8 @@ class GuardedModel(keras.Model):
             validation_split=validation_split,
             validation_data=validation_data,
             shuffle=shuffle,
-            class_weight=class_weight,
-            sample_weight=sample_weight,
+            class_weight=targets.class_weights(class_weight, self.num_classes),
+            sample_weight=inputs.native(sample_weight),
             initial_epoch=initial_epoch,
             steps_per_epoch=steps_per_epoch,
             validation_steps=validation_steps,
@@ -131,7 +126,7 @@ class GuardedModel(keras.Model):
             y=inputs.native(y),
             batch_size=batch_size,
             verbose=verbose,
-            sample_weight=sample_weight,
+            sample_weight=inputs.native(sample_weight),
             steps=steps,
             **options,
         )
@@ -146,14 +141,19 @@ class GuardedModel(keras.Model):
             callbacks=callbacks,
         )
 
-    def train_on_batch(self, x, y=None, *args, **kwargs):
-        x = self._inspect(x, y)
+    def train_on_batch(
+        self, x, y=None, sample_weight=None, class_weight=None, return_dict=False
+    ):
+        x = self._inspect(x, y, sample_weight)
         self.check_trainable()
-        return super().train_on_batch(x, inputs.native(y), *args, **kwargs)
+        class_weight = targets.class_weights(class_weight, self.num_classes)
+        y, sample_weight = map(inputs.native, (y, sample_weight))
+        return super().train_on_batch(x, y, sample_weight, class_weight, return_dict)
 
-    def test_on_batch(self, x, y=None, *args, **kwargs):
-        x = self._inspect(x, y)
-        return super().test_on_batch(x, inputs.native(y), *args, **kwargs)
+    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+        x = self._inspect(x, y, sample_weight)
+        y, sample_weight = map(inputs.native, (y, sample_weight))
+        return super().test_on_batch(x, y, sample_weight, return_dict)
 
     def predict_on_batch(self, x):
         return super().predict_on_batch(self._inspect(x, learns=False))
@@ -169,17 +169,18 @@ class GuardedModel(keras.Model):
         """
         if inputs.is_pipeline(x):
             images, y, sample_weight, x = inputs.first_batch(x)
-            if images is None:  # spread over devices, or none at all
+            if images is None:  # spread over devices
                 return x
         else:
             images = x = inputs.read(x)
+            y, sample_weight = map(inputs.native, (y, sample_weight))
         channels = self.input_spec.axes[-1] if self.built else None
         inputs.check_images(images, channels)
         count = number_of(images)
         if learns:
-            sparse = SPARSE.get(type(getattr(self, "loss", None)))
-            inputs.check_labels(y, count, self.num_classes, sparse)
-            inputs.check_weights(sample_weight, count)
+            sparse = takes_classes(getattr(self, "loss", None))
+            targets.check_labels(y, count, self.num_classes, sparse)
+            targets.check_weights(sample_weight, count)
         if not self.built:
             with self.scope():
                 self.build((None, *images_and_sizes(images)[0].shape[1:]))
