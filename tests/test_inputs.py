@@ -321,3 +321,25 @@ def test_training_goes_on_after_an_error(make_model):
         model.fit(np.repeat(IMAGES, 3, -1), np.eye(10)[LABELS], verbose=0)
     history = model.fit(IMAGES, np.eye(10)[LABELS], verbose=0).history
     assert np.isfinite(history["loss"]).all()
+
+
+@pytest.mark.parametrize("good", [0, 1])
+@pytest.mark.parametrize("way", ["fit", "evaluate", "predict"])
+def test_a_batch_that_cannot_be_read_takes_no_weights_along(way, good, model):
+    class Broken(Sequence):
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, index):
+            self.asked = getattr(self, "asked", -1) + 1  # first, to be looked at
+            if self.asked > good:
+                raise OSError("unreadable")
+            return self.values
+
+    before = model.predict(IMAGES, verbose=0)
+    with pytest.raises(OSError, match="unreadable"):
+        getattr(model, way)(Broken(IMAGES, LABELS), verbose=0)
+    after = model.predict(IMAGES, verbose=0)
+    assert np.isfinite(after).all()
+    if way != "fit":
+        np.testing.assert_array_equal(after, before)
