@@ -18,21 +18,24 @@ def sum_table(images, side):
 
     Args:
         images: `(batch, height, width, channels)`, integers in [0, 255] or floats.
-        side: Float or scalar tensor, the largest side of a cell, in pixels, below
-            2,048.
+        side: Float or scalar tensor, the largest side of a cell, in pixels.
 
     Returns:
         Dict of `"sums"`, int32 of shape `(batch, height + 1, width + 1, channels)`,
-        and `"unit"`, float32 of shape `(batch, 1, 1, 1)`: what 1 stands for. Floats
+        and `"unit"`, float32 of shape `(batch, 1, 1, 1)`: what 1 stands for. Values
         are rounded to it. It is `(side + 2)**2 / 2**30` of the largest of the image,
-        and the mean over a cell averages that out.
+        and the mean over a cell averages that out. Of integers it is at least 1.
     """
+    share = (side + 2) ** 2 / LARGEST_SUM
     if _are_floats(images):
         images = ops.stop_gradient(ops.cast(images, "float32"))
         largest = ops.max(ops.abs(images), axis=(1, 2, 3), keepdims=True)
         # Of an image of zeros any will do.
-        unit = ops.maximum(largest, 1e-30) * ((side + 2) ** 2 / LARGEST_SUM)
+        unit = ops.maximum(largest, 1e-30) * share
         images = ops.round(images / unit)
+    elif ops.is_tensor(side):  # perhaps too large to add up bytes in 31 bits
+        unit = ops.ones((ops.shape(images)[0], 1, 1, 1)) * ops.maximum(255 * share, 1)
+        images = ops.round(ops.cast(images, "float32") / unit)
     else:
         unit = ops.ones((ops.shape(images)[0], 1, 1, 1))
     images = ops.pad(ops.cast(images, "int32"), ((0, 0), (1, 0), (1, 0), (0, 0)))

@@ -9,8 +9,9 @@ import numpy as np
 
 from keras_ram.diagnosis import look_at_all, vital_signs
 from keras_ram.drawing import import_pyplot
-from keras_ram.inputs import check_images, check_labels, read
+from keras_ram.inputs import check_images, read
 from keras_ram.sizes import number_of, rows_of
+from keras_ram.targets import check_labels
 from keras_ram.validation import check_integer
 from keras_ram.visualization import plot_glimpses, plot_location_map
 

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_ram.inputs import check_shape
+from keras_ram.inputs import check_images, check_shape
 from keras_ram.validation import check_integer
 
 PIECE_SIZE = 8  # as in the paper
@@ -60,8 +60,8 @@ def clutter(images, canvas_size, pieces, piece_size=PIECE_SIZE, seed=None):
         Array of shape `(n, *canvas, channels)`, of the same dtype.
 
     Raises:
-        ValueError: If the canvas is smaller than the images, a piece larger,
-            or if there is no other image to cut from.
+        ValueError: If these are no images, if the canvas is smaller than they are
+            or a piece larger, or if there is no other image to cut from.
 
     Example:
 
@@ -89,6 +89,8 @@ def _check_canvases(images, canvas_size, pieces, piece_size):
     check_shape(images)
     if not np.isfinite(images.max() - images.min()):
         raise ValueError("Images must be finite. Received NaN or infinity.")
+    if pieces:  # sums are clipped to white
+        check_images(images)
     canvas = _pair(canvas_size)
     check_integer("pieces", pieces, least=0)
     check_integer("piece_size", piece_size)

@@ -4,8 +4,9 @@ import numpy as np
 from keras import ops
 
 from keras_ram.drawing import glimpses_taken
-from keras_ram.inputs import check_images, check_labels, read
+from keras_ram.inputs import check_images, read
 from keras_ram.sizes import number_of, rows_of
+from keras_ram.targets import check_labels
 from keras_ram.validation import check_integer
 
 BORDER = 0.95  # a location beyond it is on the border; 1 is the edge

@@ -7,8 +7,9 @@ import keras
 import numpy as np
 
 from keras_ram.extras import extra
-from keras_ram.inputs import check_images, check_labels, read
+from keras_ram.inputs import check_images, read
 from keras_ram.sizes import images_and_sizes
+from keras_ram.targets import check_labels
 
 LONGEST_NAME = 16  # letters that fit above a patch
 SHADES = {"cmap": "gray", "vmin": 0, "vmax": 1}

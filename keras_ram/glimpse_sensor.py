@@ -36,9 +36,9 @@ class GlimpseSensor(keras.layers.Layer):
     Args:
         patch_size: Int, at least 1. Cells along one side of a patch.
         scales: Sequence of positive numbers in any order, whole or not. The
-            side of a cell of each patch, in pixels.
-        shares: Sequence of positive numbers, a patch for each, after those of
-            `scales`. Of bytes, no cell may hold more than four million pixels.
+            side of a cell of each patch, in pixels. `None` is none of them.
+        shares: Sequence of positive numbers, or `None`, a patch for each, after
+            those of `scales`.
 
     Call arguments:
         images: Tensor of shape `(batch, height, width, channels)`. Any height
@@ -274,5 +274,6 @@ def _number_of_pixels(images_shape):
 
 
 def _numbers(name, values):
+    values = () if values is None else values
     values = (values,) if isinstance(values, numbers.Real) else tuple(values)
     return tuple(check_positive(name, value) for value in values)

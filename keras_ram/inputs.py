@@ -1,4 +1,4 @@
-"""Checks on images, labels and weights, whichever way they come in."""
+"""Images, labels and weights, whichever way they come in, and checks on images."""
 
 import inspect
 
@@ -23,6 +23,9 @@ def first_batch(data):
         the data to read: those that were passed, or a generator that begins with
         what was taken out of the one that was passed. Of data that are spread over
         several devices all three are `None`.
+
+    Raises:
+        ValueError: If there is no batch.
     """
     if type(data).__name__.startswith("Distributed"):  # of TensorFlow's strategies
         return None, None, None, data
@@ -31,22 +34,20 @@ def first_batch(data):
     else:
         batches = iter(data)
         batch = next(batches, None)
+        if batch is None:
+            raise ValueError(
+                "There is no batch in these data. Received an empty "
+                f"{type(data).__name__}."
+            )
         if inspect.isgenerator(data):
             data = _again(batch, batches)
     values = keras.utils.unpack_x_y_sample_weight(batch)
-    return *map(_to_array, values), data
+    return *map(native, values), data
 
 
 def _again(first, others):
     yield first
     yield from others
-
-
-def _to_array(value):
-    if isinstance(value, dict):
-        return {name: _to_array(part) for name, part in value.items()}
-    known = value is None or is_array(value) or not hasattr(value, "__array__")
-    return value if known else np.asarray(value)
 
 
 def is_array(data):
@@ -68,15 +69,20 @@ def is_symbolic(data):
 
 def is_pipeline(data):
     """Whether this brings batches, as `fit` takes them beside arrays."""
-    if isinstance(data, (list, tuple, dict, str)) or is_array(data):
+    values = is_array(data) or hasattr(data, "__array__")
+    if values or isinstance(data, (list, tuple, dict, str)):
         return False
     return isinstance(data, keras.utils.PyDataset) or hasattr(data, "__iter__")
 
 
 def native(array):
-    """An array in the byte order of the machine, the only one that backends read."""
+    """An array that the backend reads: of none but its own library or NumPy, and in
+    the byte order of the machine."""
     if isinstance(array, dict):
         return {name: native(part) for name, part in array.items()}
+    others = hasattr(array, "__array__") and not is_array(array)
+    if others and not isinstance(array, keras.KerasTensor):
+        array = np.asarray(array)
     if isinstance(array, np.ndarray):
         return array.astype(array.dtype.newbyteorder("="), copy=False)
     return array
@@ -139,7 +145,12 @@ def check_shape(images, channels=None):
 
 
 def _check_pixels(images):
-    dtype = keras.backend.standardize_dtype(images.dtype)
+    dtype = str(getattr(images.dtype, "name", images.dtype)).removeprefix("torch.")
+    if not dtype.startswith(("bool", "int", "uint", "float", "bfloat")):
+        raise ValueError(
+            "Images must hold floats, integers or booleans. Received: "
+            f"dtype={images.dtype}"
+        )
     if dtype in ("uint8", "bool"):
         return
     # The extremes are not finite where any value is not; no copy is made.
@@ -170,70 +181,3 @@ def _extremes(values):
         keras.ops.convert_to_numpy(extreme(values))
         for extreme in (keras.ops.min, keras.ops.max)
     ]
-
-
-def check_labels(labels, num_images, num_classes, sparse=None):
-    """Raises `ValueError` if labels do not fit the classes or the loss.
-
-    Args:
-        labels: What was passed as labels: classes or one-hot rows.
-        num_images: Int.
-        num_classes: Int.
-        sparse: Whether the loss takes classes (true) or one-hot rows (false);
-            `None` if that is not known.
-    """
-    if labels is None:
-        raise ValueError("RAM learns from labels. Received: y=None")
-    if not is_array(labels):
-        raise ValueError(
-            f"Labels must be an array. Received: {type(labels).__name__}. Make one of "
-            "a list with `np.array`."
-        )
-    shape = tuple(labels.shape)
-    if not shape or shape[0] != num_images:
-        raise ValueError(
-            "There must be as many labels as images. Received: labels of shape "
-            f"{shape} for {num_images} images."
-        )
-    one_hot = len(shape) == 2 and shape[1] == num_classes
-    if not one_hot and len(shape) != 1 and shape[1:] != (1,):
-        raise ValueError(
-            "Labels must have shape (batch,) with integer classes, or "
-            f"(batch, {num_classes}) with one-hot rows. Received: shape={shape}"
-        )
-    if sparse is not None and sparse is one_hot:
-        right = (
-            "categorical_crossentropy" if one_hot else "sparse_categorical_crossentropy"
-        )
-        kind = "one-hot rows" if one_hot else "numbers of classes"
-        raise ValueError(
-            f"The labels are {kind}, of shape {shape}, and the loss takes the other "
-            f'kind. Compile with `loss="{right}"`, or a loss like it.'
-        )
-    values = keras.ops.convert_to_numpy(labels)
-    if values.dtype.kind not in "biuf":
-        raise ValueError(
-            f"Labels must be numbers of classes. Received: dtype={values.dtype}"
-        )
-    if values.size and not one_hot:
-        low, high = values.min(), values.max()
-        if not (0 <= low and high < num_classes):
-            raise ValueError(
-                f"Labels must be in [0, {num_classes - 1}], because "
-                f"num_classes={num_classes}. Received: labels from {low} to {high}"
-            )
-
-
-def check_weights(weights, num_images):
-    """Raises `ValueError` unless there is one weight for each image.
-
-    Args:
-        weights: What was passed as sample weights, or `None`.
-        num_images: Int.
-    """
-    shape = None if weights is None else tuple(np.shape(weights))
-    if shape not in (None, (num_images,), (num_images, 1)):
-        raise ValueError(
-            "`sample_weight` must hold a number for each image, and have shape "
-            f"({num_images},). Received: shape={shape}"
-        )

@@ -1,5 +1,6 @@
 """How a model is kept: presets, files, artifacts, and what is frozen in it."""
 
+import warnings
 from pathlib import Path
 
 import keras
@@ -20,7 +21,7 @@ NOT_QUANTIZED = (
 class Persistent(Named):
     """A trained model that comes from files and goes into them."""
 
-    _frozen_weights = ()
+    _frozen_weights = (), None
 
     @classmethod
     def from_preset(cls, preset, num_classes=None, class_names=None):
@@ -94,38 +95,50 @@ class Persistent(Named):
                 f"subclassed model. Received: filepath={filepath}"
             )
         if self.built and self.compiled and not self.optimizer.built:
-            self.optimizer.build(self.trainable_variables)  # as a loaded model does
+            self.build_optimizer()  # as a loaded model does
         return super().save(filepath, *args, **kwargs)
 
     @classmethod
     def from_config(cls, config):
         config = dict(config)
-        parts = config.pop("frozen", ())  # older files do not have it
+        parts = config.pop("frozen", ())  # older files do not have these
         weights = config.pop("frozen_weights", ())
+        number = config.pop("number_of_weights", None)
         model = super().from_config(config)
         for part in parts:
             getattr(model, part).trainable = False
-        model._frozen_weights = weights  # which are made by `build`
+        model._frozen_weights = weights, number  # which are made by `build`
         return model
 
     def freeze_as_saved(self):
         """Freezes the weights, just made, that were frozen in the file."""
-        for index in self._frozen_weights:
-            self.weights[index].trainable = False
-        self._frozen_weights = ()
+        frozen, number = self._frozen_weights
+        self._frozen_weights = (), None
+        if number in (None, len(self.weights)):
+            for index in frozen:
+                self.weights[index].trainable = False
+        elif len(frozen) > sum(not weight.trainable for weight in self.weights):
+            warnings.warn(
+                "This config comes from a model of other weights, some of which were "
+                "frozen. Only whole parts are frozen here: "
+                f"{[part for part in PARTS if not getattr(self, part).trainable]}.",
+                stacklevel=2,
+            )
 
     def get_config(self):
         # Keras has no public way to all layers at any depth (3.15).
         for layer in self._flatten_layers():
             if getattr(layer, "quantization_mode", None):
                 raise ValueError(f"{NOT_QUANTIZED} Received: a quantized {layer.name}.")
+        # A file holds the adapters of LoRA merged, and before `build` some are missing.
+        weights = [w for w in self.weights if not w.name.startswith("lora_")]
+        weights = weights if self.built else []
         config = {
             "frozen": [part for part in PARTS if not getattr(self, part).trainable],
             "frozen_weights": [
-                index
-                for index, weight in enumerate(self.weights)
-                if not weight.trainable
+                index for index, weight in enumerate(weights) if not weight.trainable
             ],
+            "number_of_weights": len(weights),
         }
         return {**super().get_config(), **config}
 
@@ -135,6 +148,7 @@ def _with_new_classifier(model, num_classes):
     config = {**model.get_config(), **of_the_old, "num_classes": num_classes}
     fresh = type(model).from_config(config)
     fresh.build((None, None, None, model.input_spec.axes[-1]))
+    fresh.classifier.trainable = True  # it has everything to learn
     for part in ("glimpse_net", "core", "location_sampler", "baseline"):
         getattr(fresh, part).set_weights(getattr(model, part).get_weights())
     return fresh

@@ -5,8 +5,10 @@ import numpy as np
 from keras import ops
 
 from keras_ram.drawing import import_pyplot
-from keras_ram.inputs import check_images, check_labels, read
+from keras_ram.inputs import check_images, read
 from keras_ram.sizes import number_of, rows_of
+from keras_ram.targets import check_labels
+from keras_ram.validation import check_integer, check_share
 
 MARKED = (0.5, 0.9, 0.99, 0.999)  # confidences that are named in the picture
 
@@ -44,6 +46,7 @@ def stopping_curve(model, images, labels, batch_size=128):
     """
     images = read(images)
     check_images(images)
+    check_integer("batch_size", batch_size)
     labels = np.asarray(labels)
     check_labels(labels, number_of(images), model.num_classes, sparse=True)
     probabilities = np.concatenate(
@@ -80,12 +83,16 @@ def cheapest_confidence(curve, tolerance=0.0):
 
     Args:
         curve: What `stopping_curve` returned.
-        tolerance: Float, how much larger the share of wrong guesses may be than
-            with all glimpses.
+        tolerance: Float in [0, 1], how much larger the share of wrong guesses may be
+            than with all glimpses.
 
     Returns:
         Float, for `RAM.stop_confidence`.
+
+    Raises:
+        ValueError: If `tolerance` is out of its range.
     """
+    check_share("tolerance", tolerance)
     within = curve["error"] <= curve["error"][-1] + tolerance + 1e-9
     allowed = np.logical_and.accumulate(within[::-1])[::-1]
     cost = np.where(allowed, curve["num_glimpses"], np.inf)
@@ -104,6 +111,7 @@ def plot_stopping_curve(curve, confidence=None):
 
     Raises:
         ImportError: If Matplotlib is not installed.
+        ValueError: If `confidence` is out of its range.
 
     Example:
 
@@ -112,6 +120,8 @@ def plot_stopping_curve(curve, confidence=None):
     >>> curve = keras_ram.stopping_curve(model, images, labels)
     >>> figure = keras_ram.plot_stopping_curve(curve, confidence=0.9)
     """
+    if confidence is not None:
+        check_share("confidence", confidence)
     pyplot = import_pyplot()
     from matplotlib.ticker import LogLocator, NullLocator
 

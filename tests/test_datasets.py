@@ -131,6 +131,12 @@ def test_canvases_are_of_floats_or_integers(images):
         translate(images, 20)
 
 
+def test_canvases_are_not_clipped_to_a_white_that_is_not_theirs():
+    for images in (np.full((2, 8, 8, 1), 200.0), np.full((2, 8, 8, 1), 300)):
+        with pytest.raises(ValueError, match="must be in"):
+            clutter(images, 20, pieces=2)
+
+
 def test_batches_of_canvases_take_labels_in_a_list():
     with pytest.raises(ValueError, match="`batch_size` must be an integer"):
         Canvases(np.zeros((3, 8, 8, 1)), [0, 1, 2], 20, batch_size=0)

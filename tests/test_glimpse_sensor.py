@@ -84,6 +84,18 @@ def test_a_share_of_1_is_the_whole_image(rng):
     np.testing.assert_allclose(patches[0], pooled, rtol=1e-6)
 
 
+@pytest.mark.parametrize("none", [None, ()])
+def test_shares_without_scales(none):
+    assert GlimpseSensor(4, none, (1,)).scales == ()
+    assert GlimpseSensor(4, (1,), none).shares == ()
+
+
+def test_bytes_of_a_large_share_do_not_overflow():
+    white = np.full((1, 3000, 3000, 1), 255, "uint8")
+    patches = GlimpseSensor(1, (), (1,))(white, np.zeros((1, 2)))
+    np.testing.assert_allclose(patches, 255, atol=0.5)  # of a byte
+
+
 def test_aligned_glimpse_is_a_crop_and_average_pooling(rng):
     images = rng.uniform(size=(1, 16, 16, 1)).astype("float32")
     # The centre of the image: rows and columns 6..9, and 4..11 in pairs.

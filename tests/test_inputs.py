@@ -69,6 +69,8 @@ BAD_IMAGES = [
     (np.repeat(IMAGES, 3, -1), "looks at images of 1 channels.*of 3"),
     (IMAGES[..., 0], "Images must have shape"),
 ]
+# Of which a pipeline cannot be made.
+NO_NUMBERS = [IMAGES.astype("complex64"), IMAGES.astype(str), IMAGES.astype(object)]
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +109,8 @@ def test_images_that_do_not_fit_are_refused(way, images, text, refusing):
         (LABELS - 1, r"Labels must be in \[0, 9\]"),
         (np.eye(10)[LABELS], "one-hot rows.*categorical_crossentropy"),
         (np.zeros((4, 3)), "Labels must have shape"),
+        (LABELS + 0.5 * (LABELS < 9), "which are whole. Received: 0.5"),
+        (LABELS.astype(str), "Labels must be numbers"),
     ],
 )
 @pytest.mark.parametrize("way", LEARNS)
@@ -114,6 +118,31 @@ def test_labels_that_do_not_fit_are_refused(way, labels, text, refusing):
     model = refusing
     with pytest.raises(ValueError, match=text):
         LEARNS[way](model, IMAGES, labels)
+
+
+@pytest.mark.parametrize(
+    "rows", [np.ones((4, 10)), np.zeros((4, 10)), 2 * np.eye(10)[LABELS] - 1]
+)
+def test_rows_that_are_no_shares_of_classes_are_refused(rows, model):
+    model.compile(loss="categorical_crossentropy", **FEW_STEPS)
+    for dtype in ("float32", "int8"):
+        with pytest.raises(ValueError, match="One-hot rows must be 1 for the class"):
+            model.fit(IMAGES, rows.astype(dtype), verbose=0)
+    smooth = (0.9 * np.eye(10)[LABELS] + 0.01).astype("float16")
+    model.fit(IMAGES, smooth, verbose=0)
+
+
+@pytest.mark.parametrize(
+    "loss", [keras.losses.MeanSquaredError(), keras.losses.categorical_hinge]
+)
+def test_losses_on_rows_take_no_classes(loss, model):
+    model.compile(loss=loss, **FEW_STEPS)
+    with pytest.raises(ValueError, match="numbers of classes.*takes the other kind"):
+        model.fit(IMAGES, LABELS, verbose=0)
+
+
+def test_booleans_are_classes(model):
+    model.fit(IMAGES, LABELS > 1, verbose=0)
 
 
 @pytest.mark.parametrize("way", LEARNS)
@@ -182,12 +211,73 @@ def test_what_is_no_array_is_refused(take, model):
         model.rollout(pipeline(IMAGES))
 
 
-@pytest.mark.parametrize("weights", [np.ones((4, 3)), np.ones(3)])
-def test_a_weight_for_each_image(weights, model):
-    with pytest.raises(ValueError, match="`sample_weight` must hold a number for each"):
-        model.fit(IMAGES, LABELS, sample_weight=weights, verbose=0)
-    with pytest.raises(ValueError, match="`sample_weight` must hold"):
-        model.evaluate(IMAGES, LABELS, sample_weight=weights, verbose=0)
+@pytest.mark.parametrize("images", NO_NUMBERS)
+def test_what_are_no_numbers_are_no_images(images, refusing):
+    for look in (refusing.predict, refusing.rollout, refusing):
+        with pytest.raises(ValueError, match="floats, integers or booleans"):
+            look(images)
+
+
+@pytest.mark.parametrize("library", ["tensorflow", "jax", "torch", "h5py"])
+def test_arrays_of_other_libraries_are_read(library, model, tmp_path):
+    def convert(name, values):
+        if library == "h5py":
+            return file.create_dataset(name, data=values)
+        if library == "jax":
+            return pytest.importorskip("jax.numpy").asarray(values)
+        return {"tensorflow": tf.constant, "torch": torch.tensor}[library](values)
+
+    h5py, torch = (pytest.importorskip(name) for name in ("h5py", "torch"))
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        x, y = convert("x", IMAGES), convert("y", LABELS)
+        np.testing.assert_array_equal(
+            model.predict(x, verbose=0), model.predict(IMAGES, verbose=0)
+        )
+        assert model.evaluate(x, y, verbose=0) == model.evaluate(
+            IMAGES, LABELS, verbose=0
+        )
+        model.fit(x, y, verbose=0)
+
+
+WEIGHTS = [
+    np.ones((4, 3)),
+    np.ones(3),
+    [1.0] * 4,
+    np.array([1, np.nan, 1, 1]),
+    np.array(list("abcd")),
+]
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+@pytest.mark.parametrize("way", ["fit", "evaluate", "train_on_batch", "test_on_batch"])
+def test_a_weight_for_each_image(way, weights, refusing):
+    with pytest.raises(ValueError, match="`sample_weight` must"):
+        getattr(refusing, way)(IMAGES, LABELS, sample_weight=weights)
+
+
+@pytest.mark.parametrize("weights", [{"cat": 2}, [1] * 10, {0: np.nan}, {10: 2}])
+@pytest.mark.parametrize("way", ["fit", "train_on_batch"])
+def test_a_weight_for_each_class(way, weights, refusing):
+    with pytest.raises(ValueError, match="`class_weight` must be a dict"):
+        getattr(refusing, way)(IMAGES, LABELS, class_weight=weights)
+
+
+def test_classes_without_a_weight_weigh_1(model):
+    model.compile(keras.optimizers.SGD(0.0), **FEW_STEPS)
+    weights = {3: 2.0}, {label: 1.0 + (label == 3) for label in range(10)}
+    losses = []
+    for weight in weights:
+        model.location_sampler.seed_generator.state.assign([0, 0])
+        options = {"class_weight": weight, "shuffle": False, "verbose": 0}
+        losses.append(model.fit(IMAGES, LABELS, **options).history["loss"])
+    np.testing.assert_allclose(*losses, rtol=1e-6)
+
+
+@pytest.mark.parametrize("way", ["fit", "evaluate", "predict"])
+def test_data_without_a_batch(way, refusing):
+    for data in ((batch for batch in ()), pipeline(IMAGES, LABELS).take(0)):
+        with pytest.raises(ValueError, match="no batch in these data"):
+            getattr(refusing, way)(data)
 
 
 @pytest.mark.parametrize("method", ["fit", "evaluate"])
@@ -231,3 +321,25 @@ def test_training_goes_on_after_an_error(make_model):
         model.fit(np.repeat(IMAGES, 3, -1), np.eye(10)[LABELS], verbose=0)
     history = model.fit(IMAGES, np.eye(10)[LABELS], verbose=0).history
     assert np.isfinite(history["loss"]).all()
+
+
+@pytest.mark.parametrize("good", [0, 1])
+@pytest.mark.parametrize("way", ["fit", "evaluate", "predict"])
+def test_a_batch_that_cannot_be_read_takes_no_weights_along(way, good, model):
+    class Broken(Sequence):
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, index):
+            self.asked = getattr(self, "asked", -1) + 1  # first, to be looked at
+            if self.asked > good:
+                raise OSError("unreadable")
+            return self.values
+
+    before = model.predict(IMAGES, verbose=0)
+    with pytest.raises(OSError, match="unreadable"):
+        getattr(model, way)(Broken(IMAGES, LABELS), verbose=0)
+    after = model.predict(IMAGES, verbose=0)
+    assert np.isfinite(after).all()
+    if way != "fit":
+        np.testing.assert_array_equal(after, before)

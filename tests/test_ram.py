@@ -257,6 +257,36 @@ def test_a_frozen_layer_within_a_part_stays_frozen(make_model, batch, tmp_path):
     np.testing.assert_array_equal(ops.convert_to_numpy(kernel), before)
 
 
+@pytest.mark.parametrize(
+    "built,changes", [(False, {}), (True, {}), (True, {"filters": (4,), "core": "gru"})]
+)
+def test_a_config_freezes_no_other_weight(built, changes, make_model):
+    """Weights are known by their number, and there may be others of it."""
+    model = make_model() if built else RAM(10)
+    restored = RAM.from_config({**model.get_config(), **changes})
+    restored.build((None, 8, 8, 1))
+    frozen = {weight.name for weight in restored.weights if not weight.trainable}
+    assert frozen == {"mean_reward", "stddev", "roams"}
+
+
+def test_another_architecture_tells_what_it_does_not_freeze(make_model):
+    model = make_model()
+    model.glimpse_net.what.trainable = False
+    other = RAM.from_config({**model.get_config(), "location_units": 4})
+    with pytest.warns(UserWarning, match="Only whole parts are frozen"):
+        other.build((None, 8, 8, 1))
+
+
+def test_adapters_leave_the_others_as_they_are(make_model, batch, tmp_path):
+    model = make_model()
+    model.glimpse_net.what.enable_lora(2)
+    model.save(tmp_path / "m.keras")
+    restored = keras.saving.load_model(tmp_path / "m.keras")
+    frozen = [weight.name for weight in restored.weights if not weight.trainable]
+    assert sorted(frozen) == ["kernel", "mean_reward", "roams", "stddev"]
+    assert not restored.glimpse_net.what.kernel.trainable
+
+
 @pytest.mark.skipif(BACKEND == "jax", reason="JAX has no float64, and warns of it")
 def test_float64(make_model, batch):
     double = make_model(dtype="float64")

@@ -149,3 +149,6 @@ def test_the_cheapest_confidence_by_hand():
     ]
     # As good as with all glimpses, but not between, 0.5 is luck.
     assert chosen == [1.0, 0.9, 0.5, 0.0]
+    for tolerance in (-0.1, float("nan")):  # with which nothing is allowed
+        with pytest.raises(ValueError, match="`tolerance` must be in"):
+            keras_ram.cheapest_confidence(curve, tolerance)

@@ -198,3 +198,52 @@ def test_unknown_names_are_refused(make_model):
         RAM(10, glimpses=6)
     with pytest.raises(ValueError, match="momentum_adam"):
         make_model().compile("momentum_adam")
+
+
+def test_a_model_trains_the_weights_it_was_compiled_for(make_model, batch):
+    model = make_model()
+    model.compile(**FEW_STEPS)
+    model.fit(*batch, verbose=0)
+    model.glimpse_net.trainable = False
+    for learn in (model.fit, model.train_on_batch):
+        with pytest.raises(ValueError, match="must be compiled anew: 15 .* and 9 "):
+            learn(*batch)
+    model.compile(**FEW_STEPS)
+    model.fit(*batch, verbose=0)
+    thaw = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda *_: setattr(model.glimpse_net, "trainable", True)
+    )
+    with pytest.raises(ValueError, match="must be compiled anew"):
+        model.fit(*batch, epochs=2, verbose=0, callbacks=[thaw])
+
+
+def test_nothing_to_learn(make_model, batch, tmp_path):
+    model = make_model()
+    model.trainable = False
+    model.compile(**FEW_STEPS)
+    with pytest.raises(ValueError, match="all weights are frozen"):
+        model.fit(*batch, verbose=0)
+    model.save(tmp_path / "m.keras")
+    assert not keras.saving.load_model(tmp_path / "m.keras").trainable_weights
+
+
+def test_metrics_see_logits(make_model, batch):
+    model, name = make_model(), "sparse_categorical_crossentropy"
+    for metric in (name, keras.metrics.SparseCategoricalCrossentropy):
+        model.compile(metrics=["accuracy", metric], **FEW_STEPS)
+        logs = model.evaluate(*batch, verbose=0, return_dict=True)
+        assert logs[name] == pytest.approx(logs["loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        keras.metrics.SparseCategoricalCrossentropy(),
+        "kl_divergence",
+        keras.metrics.AUC(),
+        keras.metrics.Precision(),
+    ],
+)
+def test_metrics_on_probabilities_are_told_of(metric, make_model):
+    with pytest.warns(UserWarning, match="expects probabilities"):
+        make_model().compile(weighted_metrics=[metric])

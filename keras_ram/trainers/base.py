@@ -9,7 +9,7 @@ from keras import ops
 from keras_ram import reinforce
 from keras_ram.trainers.guard import GuardedModel
 from keras_ram.trainers.learning_rule import LearningRule
-from keras_ram.validation import check_known, check_loss
+from keras_ram.validation import check_known, check_loss, metrics_on_logits
 
 # Both are made for logits; by name, Keras would expect probabilities.
 CROSS_ENTROPIES = {
@@ -73,7 +73,8 @@ class BaseTrainer(GuardedModel):
                 trains the guess in hybrid and joint learning, and is only
                 reported in pure REINFORCE. `"categorical_crossentropy"` takes
                 one-hot labels.
-            metrics: As in Keras. They see the logits of the last guess.
+            metrics: As in Keras. They see the logits of the last guess, which names
+                of cross-entropies take into account.
             learning: What learns from what. A learned baseline learns by its
                 own error under all of them.
 
@@ -115,10 +116,15 @@ class BaseTrainer(GuardedModel):
             loss = CROSS_ENTROPIES[loss](from_logits=True)
         check_loss(loss, CROSS_ENTROPIES)
         metrics = list(metrics) if isinstance(metrics, tuple) else metrics
+        metrics = metrics_on_logits(metrics)
+        if "weighted_metrics" in kwargs:
+            weighted = metrics_on_logits(kwargs["weighted_metrics"])
+            kwargs["weighted_metrics"] = weighted
         choice = self.execution(**kwargs)
         left_open = tuple(n for n in choice if kwargs.get(n, "auto") == "auto")
         kwargs.update({name: choice[name] for name in left_open})
         super().compile(optimizer, loss=loss, metrics=metrics, **kwargs)
+        vars(self).pop("weights_of_optimizer", None)
         self.left_open = left_open
         self.rule = rule
 
@@ -133,7 +139,12 @@ class BaseTrainer(GuardedModel):
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.built:
-            self.optimizer.build(self.trainable_variables)
+            self.build_optimizer()
+
+    def build_optimizer(self):
+        """As Keras does it in the first step; a file holds what was built."""
+        vars(self)["weights_of_optimizer"] = self.trainable_weights
+        self.optimizer.build(self.trainable_variables)
 
     def compute_objective(self, x, y, sample_weight=None):
         """Rolls out the episodes of a batch.
@@ -244,6 +255,8 @@ class BaseTrainer(GuardedModel):
     def _known_classes(self, y):
         """Labels within the range, and whether all of them were."""
         y = ops.convert_to_tensor(y)
+        if keras.backend.standardize_dtype(y.dtype) == "bool":
+            y = ops.cast(y, "int32")
         if len(y.shape) == 2 and y.shape[1] != 1:
             return y, True  # one-hot
         last = self.num_classes - 1

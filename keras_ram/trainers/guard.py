@@ -4,14 +4,9 @@ import contextlib
 
 import keras
 
-from keras_ram import inputs
+from keras_ram import inputs, targets
 from keras_ram.sizes import images_and_sizes, number_of
-
-# Whether a loss takes classes, and not one-hot rows.
-SPARSE = {
-    keras.losses.SparseCategoricalCrossentropy: True,
-    keras.losses.CategoricalCrossentropy: False,
-}
+from keras_ram.validation import takes_classes
 
 
 class GuardedModel(keras.Model):
@@ -34,6 +29,26 @@ class GuardedModel(keras.Model):
             if getattr(self, f"{name}_function", None) is not None:
                 getattr(self, f"make_{name}_function")(force=True)
 
+    def check_trainable(self):
+        """Raises `ValueError` if not the weights are trainable that were at first.
+
+        What was compiled would train the others, or fail. The first time after
+        `compile` it only takes note of them.
+        """
+        weights = self.trainable_weights
+        if self.compiled and not weights:
+            raise ValueError(
+                "Nothing can be learned, because all weights are frozen. Set "
+                "`trainable = True` on a part of the model, and compile it."
+            )
+        before = vars(self).setdefault("weights_of_optimizer", weights)
+        if self.compiled and list(map(id, before)) != list(map(id, weights)):
+            raise ValueError(
+                "After `trainable` was changed the model must be compiled anew: "
+                f"{len(before)} weights were trained so far, and {len(weights)} are "
+                "trainable now."
+            )
+
     def fit(
         self,
         x=None,
@@ -54,6 +69,7 @@ class GuardedModel(keras.Model):
         validation_freq=1,
     ):
         x = self._inspect(x, y, sample_weight)
+        self.check_trainable()
         y = inputs.native(y)
         if isinstance(validation_data, (tuple, list)):
             images, *others = validation_data
@@ -64,7 +80,11 @@ class GuardedModel(keras.Model):
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             # First, so that no other callback saves what has become NaN.
             guard = keras.callbacks.TerminateOnNaN(raise_error=True)
-            callbacks = [guard, *keras.tree.flatten(callbacks or [])]
+            # Last, so that it sees what others changed.
+            last = keras.callbacks.LambdaCallback(
+                on_epoch_begin=lambda *_: self.check_trainable()
+            )
+            callbacks = [guard, *keras.tree.flatten(callbacks or []), last]
         return self.run(
             "fit",
             x=x,
@@ -76,8 +96,8 @@ class GuardedModel(keras.Model):
             validation_split=validation_split,
             validation_data=validation_data,
             shuffle=shuffle,
-            class_weight=class_weight,
-            sample_weight=sample_weight,
+            class_weight=targets.class_weights(class_weight, self.num_classes),
+            sample_weight=inputs.native(sample_weight),
             initial_epoch=initial_epoch,
             steps_per_epoch=steps_per_epoch,
             validation_steps=validation_steps,
@@ -106,7 +126,7 @@ class GuardedModel(keras.Model):
             y=inputs.native(y),
             batch_size=batch_size,
             verbose=verbose,
-            sample_weight=sample_weight,
+            sample_weight=inputs.native(sample_weight),
             steps=steps,
             **options,
         )
@@ -121,13 +141,19 @@ class GuardedModel(keras.Model):
             callbacks=callbacks,
         )
 
-    def train_on_batch(self, x, y=None, *args, **kwargs):
-        x = self._inspect(x, y)
-        return super().train_on_batch(x, inputs.native(y), *args, **kwargs)
+    def train_on_batch(
+        self, x, y=None, sample_weight=None, class_weight=None, return_dict=False
+    ):
+        x = self._inspect(x, y, sample_weight)
+        self.check_trainable()
+        class_weight = targets.class_weights(class_weight, self.num_classes)
+        y, sample_weight = map(inputs.native, (y, sample_weight))
+        return super().train_on_batch(x, y, sample_weight, class_weight, return_dict)
 
-    def test_on_batch(self, x, y=None, *args, **kwargs):
-        x = self._inspect(x, y)
-        return super().test_on_batch(x, inputs.native(y), *args, **kwargs)
+    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+        x = self._inspect(x, y, sample_weight)
+        y, sample_weight = map(inputs.native, (y, sample_weight))
+        return super().test_on_batch(x, y, sample_weight, return_dict)
 
     def predict_on_batch(self, x):
         return super().predict_on_batch(self._inspect(x, learns=False))
@@ -143,17 +169,18 @@ class GuardedModel(keras.Model):
         """
         if inputs.is_pipeline(x):
             images, y, sample_weight, x = inputs.first_batch(x)
-            if images is None:  # spread over devices, or none at all
+            if images is None:  # spread over devices
                 return x
         else:
             images = x = inputs.read(x)
+            y, sample_weight = map(inputs.native, (y, sample_weight))
         channels = self.input_spec.axes[-1] if self.built else None
         inputs.check_images(images, channels)
         count = number_of(images)
         if learns:
-            sparse = SPARSE.get(type(getattr(self, "loss", None)))
-            inputs.check_labels(y, count, self.num_classes, sparse)
-            inputs.check_weights(sample_weight, count)
+            sparse = takes_classes(getattr(self, "loss", None))
+            targets.check_labels(y, count, self.num_classes, sparse)
+            targets.check_weights(sample_weight, count)
         if not self.built:
             with self.scope():
                 self.build((None, *images_and_sizes(images)[0].shape[1:]))

@@ -1,5 +1,8 @@
 """The gradient step on JAX."""
 
+import contextlib
+import functools
+
 import jax
 import keras
 from keras import ops
@@ -9,6 +12,45 @@ from keras_ram.trainers.base import BaseTrainer
 
 class JAXTrainer(BaseTrainer):
     """Follows the gradient of a pure function of the weights."""
+
+    def fit(self, *args, **kwargs):
+        with self._weights_kept():
+            return super().fit(*args, **kwargs)
+
+    def evaluate(self, *args, **kwargs):
+        with self._weights_kept():
+            return super().evaluate(*args, **kwargs)
+
+    def predict(self, *args, **kwargs):
+        with self._weights_kept():
+            return super().predict(*args, **kwargs)
+
+    for method in (fit, evaluate, predict):
+        functools.update_wrapper(method, getattr(BaseTrainer, method.__name__))
+
+    def reset_metrics(self):  # which Keras does when an epoch begins
+        super().reset_metrics()
+        self._keep_weights()
+
+    def _keep_weights(self):
+        kept = [(variable, _value(variable)) for variable in self.variables]
+        vars(self)["kept_weights"] = kept
+
+    @contextlib.contextmanager
+    def _weights_kept(self):
+        """Keras takes the weights out of the model while it runs, and where a batch
+        fails it does not put them back (3.15)."""
+        self._keep_weights()
+        try:
+            yield
+        except BaseException:
+            self.jax_state_sync()  # of the last batch that did not fail
+            for variable, value in vars(self)["kept_weights"]:
+                # A step that ran has taken the memory over, and was synced.
+                known = value is not None and not value.is_deleted()
+                if known and _value(variable) is None:
+                    variable.assign(value)
+            raise
 
     def train_step(self, state, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
@@ -97,6 +139,13 @@ class JAXTrainer(BaseTrainer):
             return compiled(state, iter([data]))
 
         return function
+
+
+def _value(variable):
+    try:
+        return variable.value
+    except TypeError:  # Keras took it out, and looks for what it was made with
+        return None
 
 
 def _with_sides_of_powers_of_two(x):
