@@ -1,8 +1,5 @@
 """The gradient step on JAX."""
 
-import contextlib
-import functools
-
 import jax
 import keras
 from keras import ops
@@ -13,43 +10,11 @@ from keras_ram.trainers.base import BaseTrainer
 class JAXTrainer(BaseTrainer):
     """Follows the gradient of a pure function of the weights."""
 
-    def fit(self, *args, **kwargs):
-        with self._weights_kept():
-            return super().fit(*args, **kwargs)
-
-    def evaluate(self, *args, **kwargs):
-        with self._weights_kept():
-            return super().evaluate(*args, **kwargs)
-
-    def predict(self, *args, **kwargs):
-        with self._weights_kept():
-            return super().predict(*args, **kwargs)
-
-    for method in (fit, evaluate, predict):
-        functools.update_wrapper(method, getattr(BaseTrainer, method.__name__))
-
-    def reset_metrics(self):  # which Keras does when an epoch begins
-        super().reset_metrics()
-        self._keep_weights()
-
-    def _keep_weights(self):
-        kept = [(variable, _value(variable)) for variable in self.variables]
-        vars(self)["kept_weights"] = kept
-
-    @contextlib.contextmanager
-    def _weights_kept(self):
-        """Keras takes the weights out of the model while it runs, and where a batch
-        fails it does not put them back (3.15)."""
-        self._keep_weights()
+    def run(self, method, **options):
         try:
-            yield
+            return super().run(method, **options)
         except BaseException:
             self.jax_state_sync()  # of the last batch that did not fail
-            for variable, value in vars(self)["kept_weights"]:
-                # A step that ran has taken the memory over, and was synced.
-                known = value is not None and not value.is_deleted()
-                if known and _value(variable) is None:
-                    variable.assign(value)
             raise
 
     def train_step(self, state, data):
@@ -97,12 +62,14 @@ class JAXTrainer(BaseTrainer):
     def make_train_function(self, force=False):
         if self.train_function is None or force:
             super().make_train_function(force=True)
-            self.train_function = self._by_size(self.train_function)
+            function = self._by_size(self.train_function)
+            self.train_function = self._keep_weights(function)
 
     def make_test_function(self, force=False):
         if self.test_function is None or force:
             super().make_test_function(force=True)
-            self.test_function = self._by_size(self.test_function, self.test_step)
+            function = self._by_size(self.test_function, self.test_step)
+            self.test_function = self._keep_weights(function)
 
     def make_predict_function(self, force=False):
         def predict_step(state, data):
@@ -111,7 +78,32 @@ class JAXTrainer(BaseTrainer):
 
         if self.predict_function is None or force:
             super().make_predict_function(force=True)
-            self.predict_function = self._by_size(self.predict_function, predict_step)
+            function = self._by_size(self.predict_function, predict_step)
+            self.predict_function = self._keep_weights(function)
+
+    def _keep_weights(self, function):
+        """A function whose model has its weights again where a batch fails.
+
+        Keras takes them out while it runs, and puts them back after a batch (3.15).
+        """
+
+        def keeping(state, iterator):
+            try:
+                return function(state, iterator)
+            except BaseException:
+                training = len(state) == 4
+                groups = [
+                    self.trainable_variables,
+                    self.non_trainable_variables,
+                    *([self.optimizer.variables] if training else []),
+                    self.metrics_variables,  # `predict` has none
+                ]
+                for variables, values in zip(groups, state, strict=False):
+                    for variable, value in zip(variables, values, strict=True):
+                        variable.assign(value)
+                raise
+
+        return keeping
 
     def _by_size(self, compiled, step=None):
         """A function that is compiled for few sizes of images.
@@ -139,13 +131,6 @@ class JAXTrainer(BaseTrainer):
             return compiled(state, iter([data]))
 
         return function
-
-
-def _value(variable):
-    try:
-        return variable.value
-    except TypeError:  # Keras took it out, and looks for what it was made with
-        return None
 
 
 def _with_sides_of_powers_of_two(x):
