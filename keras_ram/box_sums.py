@@ -29,9 +29,10 @@ def sum_table(images, side):
     share = (side + 2) ** 2 / LARGEST_SUM
     if _are_floats(images):
         images = ops.stop_gradient(ops.cast(images, "float32"))
-        largest = ops.max(ops.abs(images), axis=(1, 2, 3), keepdims=True)
-        # Of an image of zeros any will do.
-        unit = ops.maximum(largest, 1e-30) * share
+        # Of an image of zeros, or of none, any unit will do.
+        unit = share * ops.max(
+            ops.abs(images), axis=(1, 2, 3), keepdims=True, initial=1e-30
+        )
         images = ops.round(images / unit)
     elif ops.is_tensor(side):  # perhaps too large to add up bytes in 31 bits
         unit = ops.ones((ops.shape(images)[0], 1, 1, 1)) * ops.maximum(255 * share, 1)
