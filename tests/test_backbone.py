@@ -91,6 +91,7 @@ def test_a_new_classifier_on_the_same_backbone(backbone, make_model, tmp_path):
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="artifacts are of TensorFlow")
+@pytest.mark.slow
 def test_artifacts(backbone, images, make_model, tmp_path):
     import onnxruntime
     import tensorflow as tf

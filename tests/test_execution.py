@@ -105,6 +105,7 @@ def glimpses_traced(monkeypatch):
     return count
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND == "torch", reason="Keras does not compile there")
 def test_what_is_compiled_does_not_grow(make_model, batch, glimpses_traced):
     traced = []

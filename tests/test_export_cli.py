@@ -16,6 +16,7 @@ def file(make_model, tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_onnx_from_a_shell(file, tmp_path):
     options = [file, tmp_path, "--format", "onnx", "--input-dtype", "uint8"]
     process = subprocess.run(

@@ -10,6 +10,8 @@ from keras_ram.export import export_onnx
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
+pytestmark = pytest.mark.slow
+
 EXAMPLE = Path(__file__).parents[1] / "examples/onnx_photo.py"
 
 
