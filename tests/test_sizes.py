@@ -88,17 +88,24 @@ def test_a_patch_sees_its_own_image(some, rows, photos, rng):
 
 @pytest.fixture(scope="module")
 def alone(model, photos):
-    """What the model tells of each photo by itself, with and without a stop."""
-    looks = {}
-    for confidence in (None, 0.34):
-        model.stop_confidence = confidence
-        each = [model.rollout(photo[None]) for photo in photos]
-        looks[confidence] = {
-            name: np.concatenate([array(one[name]) for one in each]) for name in each[0]
-        }
+    """What the model tells of each photo by itself."""
+    return one_by_one(model, photos)
+
+
+def one_by_one(model, photos):
+    each = [model.rollout(photo[None]) for photo in photos]
+    return {
+        name: np.concatenate([array(one[name]) for one in each]) for name in each[0]
+    }
+
+
+@pytest.fixture
+def stopped(model, photos, alone):
+    """The same of the model that stops, after one glimpse of some photos."""
+    first = array(keras.ops.softmax(alone["logits"][:, 0])).max(axis=-1)
+    model.stop_confidence = float(np.sort(first)[1:3].mean())
+    yield one_by_one(model, photos)
     model.stop_confidence = None
-    assert len(set(looks[0.34]["num_glimpses"])) > 1
-    return looks
 
 
 WAYS = {
@@ -113,27 +120,26 @@ WAYS = {
 @pytest.mark.parametrize("way", WAYS)
 def test_the_same_as_one_by_one(way, model, photos, alone):
     seen = array(WAYS[way](model, photos))
-    np.testing.assert_allclose(seen, alone[None]["logits"][:, -1], atol=1e-5)
+    np.testing.assert_allclose(seen, alone["logits"][:, -1], atol=1e-5)
 
 
-def test_the_same_where_it_stops_when_sure(model, photos, alone):
-    model.stop_confidence = 0.34
+def test_the_same_where_it_stops_when_sure(model, photos, stopped):
+    assert len(set(stopped["num_glimpses"])) > 1
     seen = model.decide(padded_with_noise(photos))
     logits = model.predict(photos, verbose=0)
     answers = model.classify(photos)
-    model.stop_confidence = None
     for name, values in seen.items():
-        np.testing.assert_allclose(array(values), alone[0.34][name], atol=1e-5)
-    np.testing.assert_allclose(logits, alone[0.34]["logits"][:, -1], atol=1e-5)
+        np.testing.assert_allclose(array(values), stopped[name], atol=1e-5)
+    np.testing.assert_allclose(logits, stopped["logits"][:, -1], atol=1e-5)
     taken = [len(answer["locations"]) for answer in answers]
-    np.testing.assert_array_equal(taken, alone[0.34]["num_glimpses"])
+    np.testing.assert_array_equal(taken, stopped["num_glimpses"])
 
 
 def test_locations_mean_the_own_edges(model, photos, alone):
     """And not those of the padding, as without the sizes."""
     padded = padded_with_noise(photos)
     seen = model.rollout(padded)
-    for name, values in alone[None].items():
+    for name, values in alone.items():
         np.testing.assert_allclose(array(seen[name]), values, atol=1e-5)
     without = array(model.rollout(padded["images"])["locations"])
     assert np.abs(without - array(seen["locations"])).max() > 1e-3
