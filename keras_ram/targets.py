@@ -51,8 +51,10 @@ def check_labels(labels, num_images, num_classes, sparse=None):
         raise ValueError(
             f"Labels must be numbers of classes. Received: dtype={values.dtype}"
         )
-    if values.size:
-        (_check_rows if one_hot else _check_classes)(values, num_classes)
+    if values.size and one_hot:
+        _check_rows(values)
+    elif values.size:
+        _check_classes(values, num_classes)
 
 
 def _check_classes(labels, num_classes):
@@ -69,7 +71,7 @@ def _check_classes(labels, num_classes):
         )
 
 
-def _check_rows(labels, _):
+def _check_rows(labels):
     low, high = float(labels.min()), float(labels.max())
     sums = labels.sum(axis=1, dtype="float64")
     # Smoothed or mixed labels are shares, which half precision rounds.

@@ -68,15 +68,13 @@ class GuardedModel(keras.Model):
         validation_batch_size=None,
         validation_freq=1,
     ):
-        x = self._inspect(x, y, sample_weight)
+        x, y, sample_weight = self._inspect(x, y, sample_weight)
         self.check_trainable()
-        y = inputs.native(y)
         if isinstance(validation_data, (tuple, list)):
-            images, *others = validation_data
-            others = tuple(map(inputs.native, others))
-            validation_data = (self._inspect(images, *others), *others)
+            given = len(validation_data)
+            validation_data = self._inspect(*validation_data)[:given]
         elif validation_data is not None:
-            validation_data = self._inspect(validation_data)
+            validation_data, *_ = self._inspect(validation_data)
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             # First, so that no other callback saves what has become NaN.
             guard = keras.callbacks.TerminateOnNaN(raise_error=True)
@@ -97,7 +95,7 @@ class GuardedModel(keras.Model):
             validation_data=validation_data,
             shuffle=shuffle,
             class_weight=targets.class_weights(class_weight, self.num_classes),
-            sample_weight=inputs.native(sample_weight),
+            sample_weight=sample_weight,
             initial_epoch=initial_epoch,
             steps_per_epoch=steps_per_epoch,
             validation_steps=validation_steps,
@@ -120,21 +118,23 @@ class GuardedModel(keras.Model):
         options = {"callbacks": callbacks, "return_dict": return_dict, **kwargs}
         if "_use_cached_eval_dataset" in kwargs:  # by `fit`, which has looked at it
             return super().evaluate(x, y, batch_size, verbose, **options)
+        x, y, sample_weight = self._inspect(x, y, sample_weight)
         return self.run(
             "evaluate",
-            x=self._inspect(x, y, sample_weight),
-            y=inputs.native(y),
+            x=x,
+            y=y,
             batch_size=batch_size,
             verbose=verbose,
-            sample_weight=inputs.native(sample_weight),
+            sample_weight=sample_weight,
             steps=steps,
             **options,
         )
 
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
+        x, *_ = self._inspect(x, learns=False)
         return self.run(
             "predict",
-            x=self._inspect(x, learns=False),
+            x=x,
             batch_size=batch_size,
             verbose=verbose,
             steps=steps,
@@ -144,19 +144,18 @@ class GuardedModel(keras.Model):
     def train_on_batch(
         self, x, y=None, sample_weight=None, class_weight=None, return_dict=False
     ):
-        x = self._inspect(x, y, sample_weight)
+        x, y, sample_weight = self._inspect(x, y, sample_weight)
         self.check_trainable()
         class_weight = targets.class_weights(class_weight, self.num_classes)
-        y, sample_weight = map(inputs.native, (y, sample_weight))
         return super().train_on_batch(x, y, sample_weight, class_weight, return_dict)
 
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
-        x = self._inspect(x, y, sample_weight)
-        y, sample_weight = map(inputs.native, (y, sample_weight))
+        x, y, sample_weight = self._inspect(x, y, sample_weight)
         return super().test_on_batch(x, y, sample_weight, return_dict)
 
     def predict_on_batch(self, x):
-        return super().predict_on_batch(self._inspect(x, learns=False))
+        x, *_ = self._inspect(x, learns=False)
+        return super().predict_on_batch(x)
 
     def _inspect(self, x, y=None, sample_weight=None, learns=True):
         """Looks at all images of an array, and at the first batch of a pipeline.
@@ -164,16 +163,20 @@ class GuardedModel(keras.Model):
         So nothing is compiled, and no weight made, for what cannot be learned.
 
         Returns:
-            The data to read: `x` in the machine's byte order, padded if it is a list,
-            or a generator like it.
+            The data to read, as `x`, `y` and `sample_weight`: arrays in the machine's
+            byte order, images padded if they are a list, or a generator like `x`.
         """
+        y, sample_weight = map(inputs.native, (y, sample_weight))
         if inputs.is_pipeline(x):
-            images, y, sample_weight, x = inputs.first_batch(x)
-            if images is None:  # spread over devices
-                return x
+            *first, x = inputs.first_batch(x)
         else:
-            images = x = inputs.read(x)
-            y, sample_weight = map(inputs.native, (y, sample_weight))
+            x = inputs.read(x)
+            first = x, y, sample_weight
+        if first[0] is not None:  # or they are spread over devices
+            self._check(*first, learns)
+        return x, y, sample_weight
+
+    def _check(self, images, y, sample_weight, learns):
         channels = self.input_spec.axes[-1] if self.built else None
         inputs.check_images(images, channels)
         count = number_of(images)
@@ -184,4 +187,3 @@ class GuardedModel(keras.Model):
         if not self.built:
             with self.scope():
                 self.build((None, *images_and_sizes(images)[0].shape[1:]))
-        return x

@@ -62,8 +62,7 @@ class JAXTrainer(BaseTrainer):
     def make_train_function(self, force=False):
         if self.train_function is None or force:
             super().make_train_function(force=True)
-            function = self._by_size(self.train_function)
-            self.train_function = self._keep_weights(function)
+            self.train_function = self._keep_weights(self._by_size(self.train_function))
 
     def make_test_function(self, force=False):
         if self.test_function is None or force:
