@@ -100,7 +100,7 @@ class GlimpseCell(keras.layers.Layer):
             self.sensor.build(images_shape, locations_shape)
         patches_shape = self.sensor.compute_output_shape(images_shape, locations_shape)
         if not self.net.built:
-            self.net.build(patches_shape, locations_shape)
+            self.net.build(patches_shape, (None, 4 if self.sensor.shares else 2))
         if not self.core.built:  # a cell from a config comes with its weights
             self.core.build((None, self.net.units))
         if not self.sampler.built:
@@ -132,7 +132,7 @@ class GlimpseCell(keras.layers.Layer):
         unit = 255 if keras.backend.is_int_dtype(dtype) else 1
         location, states = states
         patches = self.sensor.look(prepared, location, rows) / unit  # (B, k, w, w, C)
-        glimpse = self.net(patches, location)  # (B, G)
+        glimpse = self.net(patches, self._where(prepared, location, rows))  # (B, G)
         hidden_state, states = self.core(glimpse, states)  # (B, h)
         if not keras.tree.is_nested(states):  # which Keras allows to a cell
             states = [states]
@@ -145,6 +145,18 @@ class GlimpseCell(keras.layers.Layer):
             "log_prob": look["log_prob"],
         }
         return found, [look["location"], states]
+
+    def _where(self, prepared, location, rows):
+        """What the glimpse net is told of the place, `(batch, 2)` or `(batch, 4)`.
+
+        Patches that see a share of the image do not tell how far a step is in pixels.
+        So with them the size of the image is told as well, as a logarithm.
+        """
+        if not self.sensor.shares:
+            return location
+        size = ops.reshape(self.sensor.size(prepared, rows), (-1, 2))
+        size = ops.log(size / 100) + ops.zeros_like(location)
+        return ops.concatenate([location, size], axis=1)
 
     def get_config(self):
         serialize = keras.saving.serialize_keras_object

@@ -130,7 +130,7 @@ class GlimpseSensor(keras.layers.Layer):
         prepared = {"images": images, "padded": padded}
         looked_up = [s for s in self.scales if self._is_coarse(images.shape, s)]
         if looked_up or self.shares:
-            size = self._size(prepared)
+            size = self.size(prepared)
             prepared["table"] = sum_table(images, self._largest(size, looked_up))
         if sizes is not None:
             # Larger ones would lead outside of the memory.
@@ -156,7 +156,7 @@ class GlimpseSensor(keras.layers.Layer):
         which = ops.cast(which, "int32")
         cut = [self._is_cut(images.shape, scale) for scale in self.scales]
         cut += [False] * len(self.shares)
-        size = self._size(prepared, rows)
+        size = self.size(prepared, rows)
         cells = self._cells(size)
         first, lines = self._grids(size, locations, cells, cut)
         patches = []
@@ -185,7 +185,7 @@ class GlimpseSensor(keras.layers.Layer):
             return side
         return ops.maximum(side, ops.max(size) * (max(self.shares) / self.patch_size))
 
-    def _size(self, prepared, rows=None):
+    def size(self, prepared, rows=None):
         """Height and width, float32: of all images, `(2,)`, or `(B, 1, 2)` of each."""
         if "sizes" not in prepared:
             size = ops.stack(ops.shape(prepared["images"])[1:3])
@@ -211,7 +211,7 @@ class GlimpseSensor(keras.layers.Layer):
         return not (most or self._is_coarse(images_shape, scale))
 
     def _cells(self, size):
-        """Height and width of a cell of each patch, of images whose `_size` this is.
+        """Height and width of a cell of each patch, of images whose `size` this is.
 
         Float32, `(k, 2)`, or `(B, k, 2)` for each image.
         """
@@ -229,7 +229,7 @@ class GlimpseSensor(keras.layers.Layer):
         """Where the lines between cells are.
 
         Args:
-            size: Height and width of the images, as `_size` gives them.
+            size: Height and width of the images, as `size` gives them.
             locations: As for the call.
             cells: As `_cells` gives them.
             cut: Whether each patch is cut out.
