@@ -130,8 +130,7 @@ class GlimpseSensor(keras.layers.Layer):
         prepared = {"images": images, "padded": padded}
         looked_up = [s for s in self.scales if self._is_coarse(images.shape, s)]
         if looked_up or self.shares:
-            size = self.size(prepared)
-            prepared["table"] = sum_table(images, self._largest(size, looked_up))
+            prepared["table"] = sum_table(images, self._largest(images, looked_up))
         if sizes is not None:
             # Larger ones would lead outside of the memory.
             prepared["sizes"] = ops.minimum(
@@ -178,12 +177,19 @@ class GlimpseSensor(keras.layers.Layer):
             patches.append(cell_means(seen, y, x, scale))
         return ops.stack(patches, axis=1)  # (B, k, w, w, C)
 
-    def _largest(self, size, scales):
-        """The longest side of a cell, in pixels, of some scales and all shares."""
+    def _largest(self, images, scales):
+        """The longest side of a cell, in pixels, of some scales and all shares.
+
+        A tensor, if there are shares and the size of the images is not known yet.
+        """
         side = max(scales, default=0.0)
         if not self.shares:
             return side
-        return ops.maximum(side, ops.max(size) * (max(self.shares) / self.patch_size))
+        share = max(self.shares) / self.patch_size
+        if _number_of_pixels(images.shape) < math.inf:
+            return max(side, share * max(images.shape[1:3]))
+        size = ops.cast(ops.stack(ops.shape(images)[1:3]), "float32")
+        return ops.maximum(side, share * ops.max(size))
 
     def size(self, prepared, rows=None):
         """Height and width, float32: of all images, `(2,)`, or `(B, 1, 2)` of each."""

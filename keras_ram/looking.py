@@ -12,6 +12,7 @@ from keras_ram.loops import scan
 from keras_ram.persistence import Persistent
 from keras_ram.sizes import images_and_sizes
 from keras_ram.stopping import look_until_sure, stop_when_sure
+from keras_ram.validation import check_integer
 
 
 class Looking(Persistent):
@@ -37,9 +38,9 @@ class Looking(Persistent):
             check_images(images, self.input_spec.axes[-1] if self.built else None)
         return images
 
-    def call(self, images, training=False, return_rollout=False):
+    def call(self, images, training=False, return_rollout=False, episodes=1):
         if return_rollout:
-            return self._rollout(images, training)
+            return self._rollout(images, training, episodes)
         if training:
             warnings.warn(
                 "RAM was called for training, but not by its own `fit`. Nothing that "
@@ -53,11 +54,14 @@ class Looking(Persistent):
             return self.classifier(hidden_states[:, -1])  # (B, K)
         return self._decide(images)["logits"][:, -1]
 
-    def _look(self, images, training):
-        """All glimpses: what the cell found, each value `(batch, T, ...)`."""
+    def _look(self, images, training, episodes=1):
+        """All glimpses: what the cell found, each value `(batch * episodes, T, ...)`."""
         cell = self.glimpse_cell()
         images = cell.prepare(*images_and_sizes(images))
-        batch_size = ops.shape(images["images"])[0]
+        number, rows = ops.shape(images["images"])[0], None
+        if episodes > 1:  # that look at the same image
+            rows = ops.repeat(ops.arange(0, number), episodes)
+        batch_size = number * episodes
         states = cell.get_initial_state(batch_size, training)
         noise = None
         if training:
@@ -68,7 +72,9 @@ class Looking(Persistent):
         # In hybrid learning the reward trains the location network alone.
         options = {"training": training, "detach": self.rule.learning == "hybrid"}
         seen = scan(
-            lambda states, noise: cell(images, states, noise=noise, **options),
+            lambda states, noise: cell(
+                images, states, rows=rows, noise=noise, **options
+            ),
             states,
             noise,
             self.num_glimpses,
@@ -79,8 +85,8 @@ class Looking(Persistent):
         reset_dropout_masks(self.core)
         return seen
 
-    def _rollout(self, images, training):
-        seen = self._look(images, training)
+    def _rollout(self, images, training, episodes):
+        seen = self._look(images, training, episodes)
         hidden_states = seen["hidden_state"]  # (B, T, h)
         return {
             "locations": seen["location"],
@@ -119,12 +125,13 @@ class Looking(Persistent):
             shrink=keras.backend.backend() != "jax" and not self.jit_compile,
         )
 
-    def rollout(self, images, training=False):
+    def rollout(self, images, training=False, episodes=1):
         """Looks at images, and tells everything about it.
 
         Args:
             images: As for calling the model.
             training: Bool. If true, locations are sampled.
+            episodes: Int, rollouts of each image. They lie side by side in the batch.
 
         Returns:
             A dict of float32 tensors, where T is `num_glimpses`:
@@ -141,5 +148,6 @@ class Looking(Persistent):
               `stop_confidence` those up to the first sure guess; locations and
               logits then repeat the last of them.
         """
-        seen = self(images, training=training, return_rollout=True)
+        check_integer("episodes", episodes)
+        seen = self(images, training=training, return_rollout=True, episodes=episodes)
         return stop_when_sure(seen, None if training else self.stop_confidence)

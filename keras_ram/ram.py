@@ -69,6 +69,7 @@ class RAM(Looking):
             means of the policy, and nothing is random.
         return_rollout: Bool. Return all that `rollout` returns, of all glimpses:
             nothing is stopped.
+        episodes: Int. With `return_rollout`, see `rollout`.
 
     Returns:
         Logits of the last guess, float32, of shape `(batch, num_classes)`.
@@ -181,10 +182,13 @@ class RAM(Looking):
         input_shape, _ = images_and_sizes(input_shape)
         return (input_shape[0], self.num_classes)
 
-    def compute_output_spec(self, images, training=False, return_rollout=False):
+    def compute_output_spec(
+        self, images, training=False, return_rollout=False, episodes=1
+    ):
         if return_rollout:
+            options = {"training": training, "episodes": episodes}
             return keras.Operation.compute_output_spec(
-                self, images, training=training, return_rollout=True
+                self, images, return_rollout=True, **options
             )
         images, _ = images_and_sizes(images)
         shape = self.compute_output_shape(images.shape)

@@ -298,3 +298,23 @@ def test_float64(make_model, batch):
         rtol=0,
         atol=1e-5,
     )
+
+
+@pytest.mark.parametrize("size", [24, 200])
+def test_episodes_lie_side_by_side(size):
+    options = {"initial_location": "center", "shares": (0.35, 1), "seed": 3}
+    model = keras_ram.RAM(10, 3, 6, (1, 8), **options)
+    images = np.random.default_rng(0).integers(0, 255, (2, size, size, 1), "uint8")
+    model.build(images.shape)
+    seeds = model.location_sampler.seed_generator.state
+    begin = keras.ops.convert_to_numpy(seeds)
+    episodes = model.rollout(images, training=True, episodes=3)
+    seeds.assign(begin)
+    repeated = model.rollout(np.repeat(images, 3, axis=0), training=True)
+    assert np.ptp(keras.ops.convert_to_numpy(repeated["locations"])[:3, 1]) > 0
+    for name, values in repeated.items():
+        np.testing.assert_allclose(
+            *map(keras.ops.convert_to_numpy, (episodes[name], values)), atol=1e-6
+        )
+    with pytest.raises(ValueError, match="`episodes` must be"):
+        model.rollout(images, episodes=0)

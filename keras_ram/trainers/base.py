@@ -161,11 +161,11 @@ class BaseTrainer(GuardedModel):
         if y is None:
             raise ValueError("RAM learns from labels. Received: y=None")
         episodes = self.rule.episodes
-        x, y = _repeat(x, episodes), _repeat(y, episodes)
+        y = _repeat(y, episodes)
         if sample_weight is not None:
             sample_weight = _repeat(sample_weight, episodes)
             sample_weight = ops.reshape(ops.cast(sample_weight, "float32"), (-1,))
-        rollout = self.rollout(x, training=True)
+        rollout = self.rollout(x, training=True, episodes=episodes)
         losses, rewards = self._apply_rule(x, y, rollout, sample_weight)
         logits = rollout["logits"][:, -1]
         logs = self._log(x, y, logits, sample_weight, rewards[:, -1], losses)
