@@ -115,20 +115,28 @@ class Distorted(datasets.Canvases):
         super().on_epoch_end()
         # The batches of the epoch have the numbers up to `len(self)`.
         rng = np.random.default_rng((self.seed, self.epoch, len(self) + 1))
-        size = self.digits.shape[1]
-        transforms = distortions(rng, len(self.digits), size, self.canvas_size == size)
-        self.images = np.concatenate(
-            [
-                keras.ops.convert_to_numpy(
-                    keras.ops.image.affine_transform(
-                        digits.astype("float32"), transform, fill_mode="constant"
-                    )
-                ).astype("uint8")
-                for digits, transform in zip(
-                    np.split(self.digits, 10), np.split(transforms, 10), strict=True
+        fits = self.canvas_size == self.digits.shape[1]
+        self.images = distort(self.digits, rng, move=fits)
+
+
+def distort(digits, rng, move=False):
+    """Digits turned, slanted and stretched a little: bytes, as they were."""
+    transforms = distortions(rng, len(digits), digits.shape[1], move)
+    parts = -(-len(digits) // 5000)
+    return np.concatenate(
+        [
+            keras.ops.convert_to_numpy(
+                keras.ops.image.affine_transform(
+                    some.astype("float32"), transform, fill_mode="constant"
                 )
-            ]
-        )
+            ).astype("uint8")
+            for some, transform in zip(
+                np.array_split(digits, parts),
+                np.array_split(transforms, parts),
+                strict=True,
+            )
+        ]
+    )
 
 
 def distortions(rng, count, size, move):

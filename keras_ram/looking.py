@@ -55,7 +55,7 @@ class Looking(Persistent):
         return self._decide(images)["logits"][:, -1]
 
     def _look(self, images, training, episodes=1):
-        """All glimpses: what the cell found, each value `(batch * episodes, T, ...)`."""
+        """What the cell found at all glimpses: values `(batch * episodes, T, ...)`."""
         cell = self.glimpse_cell()
         images = cell.prepare(*images_and_sizes(images))
         number, rows = ops.shape(images["images"])[0], None

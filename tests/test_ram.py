@@ -303,7 +303,7 @@ def test_float64(make_model, batch):
 @pytest.mark.parametrize("size", [24, 200])
 def test_episodes_lie_side_by_side(size):
     options = {"initial_location": "center", "shares": (0.35, 1), "seed": 3}
-    model = keras_ram.RAM(10, 3, 6, (1, 8), **options)
+    model = RAM(10, 3, 6, (1, 8), **options)
     images = np.random.default_rng(0).integers(0, 255, (2, size, size, 1), "uint8")
     model.build(images.shape)
     seeds = model.location_sampler.seed_generator.state
