@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_ram.box_sums import cell_sums, sum_table
 from keras_ram.cell_means import BLOCK, cell_means, crop, whole_blocks
+from keras_ram.grids import cell_sides, grid_lines
 from keras_ram.validation import check_integer, check_positive, fixed
 
 # Cells of so many pixels and more are not added up, but looked up in a table of sums,
@@ -156,8 +157,8 @@ class GlimpseSensor(keras.layers.Layer):
         cut = [self._is_cut(images.shape, scale) for scale in self.scales]
         cut += [False] * len(self.shares)
         size = self.size(prepared, rows)
-        cells = self._cells(size)
-        first, lines = self._grids(size, locations, cells, cut)
+        cells = cell_sides(self.scales, self.shares, self.patch_size, size)
+        first, lines = grid_lines(locations, size, cells, self.patch_size, cut)
         patches = []
         for index, scale in enumerate(self.scales + (None,) * len(self.shares)):
             y, x = lines[:, index, 0], lines[:, index, 1]  # (B, w + 1)
@@ -215,49 +216,6 @@ class GlimpseSensor(keras.layers.Layer):
         side = math.ceil(scale * self.patch_size)
         most = 2 * (side + 1) * (side + BLOCK) >= _number_of_pixels(images_shape)
         return not (most or self._is_coarse(images_shape, scale))
-
-    def _cells(self, size):
-        """Height and width of a cell of each patch, of images whose `size` this is.
-
-        Float32, `(k, 2)`, or `(B, k, 2)` for each image.
-        """
-        scales = ops.convert_to_tensor(self.scales, "float32")[:, None]
-        shares = ops.convert_to_tensor(self.shares, "float32")[:, None]
-        return ops.concatenate(
-            [
-                scales + ops.zeros_like(size),
-                shares / self.patch_size * size,
-            ],
-            axis=-2,
-        )
-
-    def _grids(self, size, locations, cells, cut):
-        """Where the lines between cells are.
-
-        Args:
-            size: Height and width of the images, as `size` gives them.
-            locations: As for the call.
-            cells: As `_cells` gives them.
-            cut: Whether each patch is cut out.
-
-        Returns:
-            The first row of pixels and the first block of columns under each patch
-            that is cut out, int32 of shape `(batch, k, 2)`, and the lines of each
-            patch along y and x, `(batch, k, 2, w + 1)`, in pixels from there, or
-            from the edge of the image. What is outside the image is left out.
-        """
-        block = ops.convert_to_tensor([1.0, BLOCK])
-        centres = (ops.flip(ops.cast(locations, "float32"), axis=1) + 1) / 2
-        start = ops.expand_dims(centres, 1) * size - cells * (self.patch_size / 2)
-        first = ops.floor(start / block)  # (B, k, 2)
-        # Counted from the first pixel, places are small, and their rounding does not
-        # grow with the image.
-        origin = first * ops.convert_to_tensor(cut, "float32")[:, None] * block
-        steps = ops.arange(self.patch_size + 1, dtype="float32")
-        lines = ops.expand_dims(start - origin, 3) + ops.expand_dims(cells, -1) * steps
-        low, high = ops.expand_dims(-origin, 3), ops.expand_dims(size - origin, 3)
-        lines = ops.minimum(ops.maximum(lines, low), high)
-        return ops.cast(first, "int32"), lines
 
     def compute_output_shape(self, images_shape, locations_shape):
         side, number = self.patch_size, len(self.scales + self.shares)
