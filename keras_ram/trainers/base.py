@@ -1,21 +1,15 @@
 """What training is on every backend: the options, the objective and the logs."""
 
 import dataclasses
-import inspect
 
 import keras
 from keras import ops
 
 from keras_ram import reinforce
+from keras_ram.on_logits import loss_on_logits, metrics_on_logits
 from keras_ram.trainers.guard import GuardedModel
 from keras_ram.trainers.learning_rule import LearningRule
-from keras_ram.validation import check_known, check_loss, metrics_on_logits
-
-# Both are made for logits; by name, Keras would expect probabilities.
-CROSS_ENTROPIES = {
-    "sparse_categorical_crossentropy": keras.losses.SparseCategoricalCrossentropy,
-    "categorical_crossentropy": keras.losses.CategoricalCrossentropy,
-}
+from keras_ram.validation import check_known
 
 
 class BaseTrainer(GuardedModel):
@@ -108,13 +102,7 @@ class BaseTrainer(GuardedModel):
         """
         check_known("compile", kwargs, BaseTrainer.compile, keras.Model.compile)
         rule = LearningRule(learning, reward, baseline, episodes, discount)
-        if inspect.isclass(loss):
-            loss = {kind: name for name, kind in CROSS_ENTROPIES.items()}.get(
-                loss, loss
-            )
-        if isinstance(loss, str) and loss in CROSS_ENTROPIES:
-            loss = CROSS_ENTROPIES[loss](from_logits=True)
-        check_loss(loss, CROSS_ENTROPIES)
+        loss = loss_on_logits(loss)
         metrics = list(metrics) if isinstance(metrics, tuple) else metrics
         metrics = metrics_on_logits(metrics)
         if "weighted_metrics" in kwargs:

@@ -5,8 +5,8 @@ import contextlib
 import keras
 
 from keras_ram import inputs, targets
+from keras_ram.on_logits import takes_classes
 from keras_ram.sizes import images_and_sizes, number_of
-from keras_ram.validation import takes_classes
 
 
 class GuardedModel(keras.Model):
