@@ -115,6 +115,7 @@ class Looking(Persistent):
             self.classifier,
             cell.get_initial_state(ops.shape(images["images"])[0]),
             self.stop_confidence,
+            self.multi_label,
             self.num_glimpses,
             shrink=keras.backend.backend() != "jax" and not self.jit_compile,
         )
@@ -142,4 +143,5 @@ class Looking(Persistent):
               logits then repeat the last of them.
         """
         seen = self(images, training=training, return_rollout=True)
-        return stop_when_sure(seen, None if training else self.stop_confidence)
+        confidence = None if training else self.stop_confidence
+        return stop_when_sure(seen, confidence, self.multi_label)
