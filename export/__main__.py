@@ -95,7 +95,8 @@ def report(model, path, options, difference):
     if model.class_names:
         print(f"classes {', '.join(model.class_names)}")
     print(f"output  logits (batch, {model.num_classes}) float32")
-    print(f"output  probabilities (batch, {model.num_classes}) float32")
+    of_sets = ", each class by itself" if model.multi_label else ""
+    print(f"output  probabilities (batch, {model.num_classes}) float32{of_sets}")
     print(f"output  locations (batch, {steps}, 2) float32")
     print("output  num_glimpses (batch,) int32")
     print(f"output  step_probabilities (batch, {steps}, {model.num_classes}) float32")

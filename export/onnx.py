@@ -93,6 +93,7 @@ def _metadata(model, input_dtype):
     values = {
         "name": model.name,
         "num_classes": model.num_classes,
+        "multi_label": model.multi_label,
         "num_glimpses": model.num_glimpses,
         "stop_confidence": model.stop_confidence,
         "patch_size": sensor.patch_size,

@@ -28,11 +28,12 @@ def export_saved_model(model, path, version=1, overwrite=False):
     batch size, height and width, and give `logits` and `probabilities` of shape
     `(batch, classes)`, `locations` of shape `(batch, glimpses, 2)` and
     `step_probabilities` of shape `(batch, glimpses, classes)`, of the guess after
-    each glimpse, all float32, and `num_glimpses`, int32 of shape `(batch,)`. Nothing
-    in them is random. Images with another number of channels are an error, but files
-    are decoded to as many as the model has, with eight bits each, and turned as they
-    are stored: a note in them that says otherwise is not read. Files of one batch may
-    differ in size; they are looked at one by one.
+    each glimpse, all float32, and `num_glimpses`, int32 of shape `(batch,)`. With
+    `multi_label` each class has a probability of its own, and the guess are those
+    above one half. Nothing in them is random. Images with another number of channels
+    are an error, but files are decoded to as many as the model has, with eight bits
+    each, and turned as they are stored: a note in them that says otherwise is not
+    read. Files of one batch may differ in size; they are looked at one by one.
 
     The requests that TF Serving replays to warm up lie in `assets.extra`, and the
     names of the classes, if there are any, in `assets/labels.txt`, one a line. What

@@ -33,8 +33,8 @@ class GlimpseBoard(keras.callbacks.Callback):
             it. Keras's own `TensorBoard` may write to the same.
         images: Array of shape `(n, height, width, channels)`: some hundred
             images for validation.
-        labels: `None`, or ints of shape `(n,)`. Without them there are no
-            signs of reward and baseline.
+        labels: `None`, or ints of shape `(n,)`, or `(n, num_classes)` with
+            `multi_label`. Without them there are no signs of reward and baseline.
         class_names: `None`, or a sequence of strings in place of the model's own.
         picture_every: Int, epochs from one picture to the next.
         pictures: Int, the number of images in a picture.
@@ -78,7 +78,12 @@ class GlimpseBoard(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         if self.labels is not None:
-            check_labels(self.labels, number_of(self.images), self.model.num_classes)
+            check_labels(
+                self.labels,
+                number_of(self.images),
+                self.model.num_classes,
+                multi_label=self.model.multi_label,
+            )
         self.writer = _import_writer()(str(self.log_dir))
 
     def on_epoch_end(self, epoch, logs=None):

@@ -1,10 +1,12 @@
 """What the classes are called: given, taken from the data, and answered with."""
 
 import functools
+import itertools
 import warnings
 
 from keras import ops
 
+from keras_ram import guesses
 from keras_ram.trainers import Trainer
 from keras_ram.validation import check_names
 
@@ -50,8 +52,9 @@ class Named(Trainer):
             A list with a dict for each image:
 
             - `"class"`: the most probable one, by its name, or as an int if the
-              model has no `class_names`.
-            - `"probability"`: float, of this class.
+              model has no `class_names`. Of a model with `multi_label` it is
+              `"classes"`, a list of those with a probability above one half.
+            - `"probability"`: float, of this class, or of the whole set.
             - `"probabilities"`: dict from each class to its probability.
             - `"locations"`: array of shape `(glimpses, 2)`: where it looked, of
               the glimpses that it took.
@@ -68,22 +71,27 @@ class Named(Trainer):
         """
         seen = self.decide(images)
         names = self.class_names or range(self.num_classes)
+        logits = seen["logits"][:, -1]
         columns = (
-            ops.softmax(seen["logits"][:, -1]),
+            guesses.best_guess(logits, self.multi_label),
+            guesses.confidence(logits, self.multi_label),
+            guesses.probabilities(logits, self.multi_label),
             seen["locations"],
             seen["num_glimpses"],
         )
         answers = []
-        for row, locations, taken in zip(
+        for guess, confidence, row, locations, taken in zip(
             *map(ops.convert_to_numpy, columns), strict=True
         ):
-            probabilities = dict(zip(names, row.tolist(), strict=True))
-            best = max(probabilities, key=probabilities.get)
+            if self.multi_label:
+                answer = {"classes": list(itertools.compress(names, guess))}
+            else:
+                answer = {"class": names[guess]}
             answers.append(
                 {
-                    "class": best,
-                    "probability": probabilities[best],
-                    "probabilities": probabilities,
+                    **answer,
+                    "probability": float(confidence),
+                    "probabilities": dict(zip(names, row.tolist(), strict=True)),
                     "locations": locations[:taken],
                 }
             )

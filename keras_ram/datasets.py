@@ -111,12 +111,27 @@ def _read_split(name, count, images, labels):
             f"Labels of MNIST must be in [0, 9]. Received: {labels.max()} in the "
             f"{name} labels. Is a file damaged?"
         )
-
-    def place(i):  # TensorFlow Datasets sorts the examples by this hash
-        return hashlib.md5(f"{name}{i}".encode(), usedforsecurity=False).digest()
-
-    order = sorted(range(count), key=place)
+    order = order_of(name, count)
     return images[order, ..., None], labels[order].astype("int32")
+
+
+def order_of(split, count):
+    """Where in its idx file each digit stood that `load_mnist` gives.
+
+    TensorFlow Datasets sorts the examples by a hash of their numbers.
+
+    Args:
+        split: `"train"` (with those for validation) or `"test"`.
+        count: Int, the digits in the file.
+
+    Returns:
+        A list of ints.
+    """
+
+    def place(i):
+        return hashlib.md5(f"{split}{i}".encode(), usedforsecurity=False).digest()
+
+    return sorted(range(count), key=place)
 
 
 def _read_idx(path, shape):

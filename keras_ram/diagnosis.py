@@ -4,6 +4,7 @@ import numpy as np
 from keras import ops
 
 from keras_ram.drawing import glimpses_taken
+from keras_ram.guesses import best_guess
 from keras_ram.inputs import check_images, read
 from keras_ram.sizes import number_of, rows_of
 from keras_ram.targets import check_labels
@@ -19,7 +20,7 @@ def vital_signs(model, images, labels=None, episodes=8, batch_size=256):
         model: A `keras_ram.RAM`.
         images: Array of shape `(n, height, width, channels)`, or images of different
             sizes, as for calling the model.
-        labels: `None`, or labels of shape `(n,)` or one-hot.
+        labels: `None`, or labels as for `fit`.
         episodes: Int, at least 2. Rollouts of each image with sampled
             locations, as in training.
         batch_size: Int, the number of images looked at together.
@@ -63,7 +64,7 @@ def vital_signs(model, images, labels=None, episodes=8, batch_size=256):
     signs = _signs_of_locations(locations, taken)
     if labels is None:
         return signs
-    check_labels(labels, number_of(images), model.num_classes)
+    check_labels(labels, number_of(images), model.num_classes, None, model.multi_label)
     generator = model.location_sampler.seed_generator
     before = ops.convert_to_numpy(generator.state)
     certain, _, _ = _episode(model, images, labels, batch_size, training=False)
@@ -132,7 +133,7 @@ def _episode(model, images, labels, batch_size, training):
         count, guesses, classes = rollout["logits"].shape
         logits = ops.reshape(rollout["logits"], (-1, classes))
         y = ops.repeat(ops.convert_to_tensor(labels[some]), guesses, axis=0)
-        rewards = rule.rewards(y, logits, ops.argmax(logits, axis=-1))
+        rewards = rule.rewards(y, logits, best_guess(logits, model.multi_label))
         rewards = ops.reshape(rewards, (count, guesses))
         returns = rule.returns(rewards, decisions)
         part = (rewards[:, -1], returns, rollout["baselines"][:, :decisions])

@@ -1,11 +1,14 @@
 """What pictures are made of: what a model saw, on the axes of Matplotlib."""
 
 import dataclasses
+import itertools
 import math
+import textwrap
 
 import keras
 import numpy as np
 
+from keras_ram import guesses
 from keras_ram.extras import extra
 from keras_ram.inputs import check_images, read
 from keras_ram.sizes import images_and_sizes
@@ -30,17 +33,19 @@ class Look:
     Attributes:
         images: A list of n arrays, floats in [0, 1], `(height, width, channels)`.
         locations: `(n, T, 2)`.
-        probabilities: `(n, T, num_classes)`.
+        guesses: Classes, `(n, T)`, or sets of them, `(n, T, num_classes)`.
+        confidences: `(n, T)`, their probabilities.
         patches: Floats in [0, 1], `(n, T, k, w, w, channels)`.
         taken: Ints, `(n,)`, how many of the T glimpses were taken.
-        labels: `None`, or ints, `(n,)`.
+        labels: `None`, or such as the guesses, `(n,)` or `(n, num_classes)`.
         names: A string for each class.
         sensor: A `GlimpseSensor`.
     """
 
     images: list
     locations: np.ndarray
-    probabilities: np.ndarray
+    guesses: np.ndarray
+    confidences: np.ndarray
     patches: np.ndarray
     taken: np.ndarray
     labels: np.ndarray | None
@@ -51,14 +56,21 @@ class Look:
         """Height and width of what each patch sees of an image, the finest first."""
         return sorted(self.sensor.sides(*self.images[image].shape[:2]), key=math.prod)
 
+    def name(self, label):
+        """The text of a class, or of a set of classes, which may take several lines."""
+        if label.ndim == 0:
+            return self.names[label]
+        names = ", ".join(itertools.compress(self.names, label))
+        return textwrap.fill(names or "nothing", LONGEST_NAME)
+
     def guess(self, image, step):
         """The text of a guess, and a colour that tells whether it is right."""
-        probabilities = self.probabilities[image, step]
-        guess = probabilities.argmax()
-        text = f"{step + 1}: {self.names[guess]} ({probabilities[guess]:.0%})"
+        guess = self.guesses[image, step]
+        text = f"{step + 1}: {self.name(guess)} ({self.confidences[image, step]:.0%})"
         if self.labels is None:
             return text, "black"
-        return text, "green" if guess == self.labels[image] else "red"
+        right = np.array_equal(guess, self.labels[image])
+        return text, "green" if right else "red"
 
 
 def look(model, images, labels=None, class_names=None):
@@ -75,13 +87,17 @@ def look(model, images, labels=None, class_names=None):
         raise ValueError(
             f"Images must have 1 or 3 channels. Received: shape={images.shape}"
         )
-    labels = _check_labels(images, labels, model.num_classes)
+    labels = _check_labels(model, images, labels)
     names = _check_names(model, class_names)
     rollout = {
         name: keras.ops.convert_to_numpy(values)
         for name, values in model.rollout(given).items()
     }
     locations, logits = rollout["locations"], rollout["logits"]
+
+    def told(what):
+        return keras.ops.convert_to_numpy(what(logits, model.multi_label))
+
     sensor = model.glimpse_sensor
     patches = [
         keras.ops.convert_to_numpy(sensor(images, locations[:, step], sizes=sizes))
@@ -91,7 +107,8 @@ def look(model, images, labels=None, class_names=None):
     return Look(
         images=_cropped(images / unit, sizes),
         locations=locations,
-        probabilities=keras.ops.convert_to_numpy(keras.ops.softmax(logits)),
+        guesses=told(guesses.best_guess),
+        confidences=told(guesses.confidence),
         patches=np.clip(np.stack(patches, axis=1) / unit, 0, 1),  # a mean's rounding
         taken=glimpses_taken(rollout),
         labels=labels,
@@ -121,12 +138,12 @@ def glimpses_taken(rollout):
     return keras.ops.convert_to_numpy(taken)
 
 
-def _check_labels(images, labels, num_classes):
+def _check_labels(model, images, labels):
     if labels is None:
         return None
     labels = np.asarray(labels)
-    check_labels(labels, len(images), num_classes)
-    if labels.shape != images.shape[:1]:
+    check_labels(labels, len(images), model.num_classes, None, model.multi_label)
+    if not model.multi_label and labels.shape != images.shape[:1]:
         raise ValueError(
             "There must be one integer for each image. Received: labels.shape="
             f"{labels.shape} and {len(images)} images"

@@ -121,6 +121,7 @@ class Looking(Persistent):
             self.classifier,
             cell.get_initial_state(ops.shape(images["images"])[0]),
             self.stop_confidence,
+            self.multi_label,
             self.num_glimpses,
             shrink=keras.backend.backend() != "jax" and not self.jit_compile,
         )
@@ -150,4 +151,5 @@ class Looking(Persistent):
         """
         check_integer("episodes", episodes)
         seen = self(images, training=training, return_rollout=True, episodes=episodes)
-        return stop_when_sure(seen, None if training else self.stop_confidence)
+        confidence = None if training else self.stop_confidence
+        return stop_when_sure(seen, confidence, self.multi_label)

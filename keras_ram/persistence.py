@@ -24,7 +24,7 @@ class Persistent(Named):
     _frozen_weights = (), None
 
     @classmethod
-    def from_preset(cls, preset, num_classes=None, class_names=None):
+    def from_preset(cls, preset, num_classes=None, class_names=None, multi_label=None):
         """Loads a pretrained classifier.
 
         Args:
@@ -34,6 +34,8 @@ class Persistent(Named):
                 and looks at all glimpses.
             class_names: `None`, or a sequence of strings, the names of the classes.
                 They tell `num_classes` as well.
+            multi_label: `None`, or a bool. With another than the preset's there is
+                a new classifier as well.
 
         Returns:
             A `RAM`. Presets are not compiled: `compile` before `evaluate` and
@@ -51,8 +53,10 @@ class Persistent(Named):
             raise ValueError(
                 f"{preset} holds no {cls.__name__}. Received: {type(model).__name__}"
             )
-        if num_classes not in (None, model.num_classes):
-            model = _with_new_classifier(model, num_classes)
+        asked = {"num_classes": num_classes, "multi_label": multi_label}
+        asked = {name: value for name, value in asked.items() if value is not None}
+        if any(value != getattr(model, name) for name, value in asked.items()):
+            model = _with_new_classifier(model, asked)
         if class_names is not None:
             model.class_names = class_names
         return model
@@ -143,10 +147,9 @@ class Persistent(Named):
         return {**super().get_config(), **config}
 
 
-def _with_new_classifier(model, num_classes):
+def _with_new_classifier(model, asked):
     of_the_old = dict.fromkeys(("stop_confidence", "class_names"))
-    config = {**model.get_config(), **of_the_old, "num_classes": num_classes}
-    fresh = type(model).from_config(config)
+    fresh = type(model).from_config({**model.get_config(), **of_the_old, **asked})
     fresh.build((None, None, None, model.input_spec.axes[-1]))
     fresh.classifier.trainable = True  # it has everything to learn
     for part in ("glimpse_net", "core", "location_sampler", "baseline"):

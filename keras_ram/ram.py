@@ -10,10 +10,16 @@ from keras_ram.location_sampler import LocationSampler
 from keras_ram.looking import Looking
 from keras_ram.presets import PRESETS
 from keras_ram.sizes import images_and_sizes
-from keras_ram.validation import check_integer, check_positive, check_share, fixed
+from keras_ram.validation import (
+    check_choice,
+    check_integer,
+    check_positive,
+    check_share,
+    fixed,
+)
 
 
-@fixed("num_classes")
+@fixed("num_classes", "multi_label")
 @keras.saving.register_keras_serializable("keras_ram")
 class RAM(Looking):
     """The Recurrent Attention Model, a classifier that looks through glimpses.
@@ -52,11 +58,17 @@ class RAM(Looking):
             are rounded. See `LocationSampler`.
         seed: Int, for the locations and labels that the model draws. Initial
             weights follow `keras.utils.set_random_seed`.
-        stop_confidence: `None`, or the probability of a guess from which on the
-            model is sure at inference, and takes no more glimpses of that image.
+        stop_confidence: `None`, or the probability of a guess (of a set as a whole)
+            from which on the model is sure at inference, and takes no more glimpses
+            of that image.
         class_names: `None`, or a sequence of `num_classes` different strings, which
             pictures, `classify` and artifacts show. Without them `fit` takes those
             of the data, if they have an attribute of this name.
+        multi_label: Bool. Whether an image may be of several classes at once, or of
+            none. Labels are then sets, of shape `(batch, num_classes)`, 1 for each
+            class that is there and 0 for the others. Each class has a probability of
+            its own, and a guess is the set of those above one half; it is right as a
+            whole or wrong.
         **kwargs: `name`, `dtype`.
 
     Call arguments:
@@ -113,10 +125,13 @@ class RAM(Looking):
         class_names=None,
         backbone=None,
         shares=(),
+        multi_label=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.num_classes = check_integer("num_classes", num_classes, least=2)
+        check_choice("multi_label", multi_label, (False, True))
+        self.multi_label = bool(multi_label)
         self.num_glimpses = num_glimpses
         self.stop_confidence = stop_confidence
         self.class_names = class_names
@@ -216,5 +231,6 @@ class RAM(Looking):
             "seed": sampler.seed,
             "stop_confidence": self.stop_confidence,
             "class_names": self.class_names,
+            "multi_label": self.multi_label,
         }
         return {**super().get_config(), **config}

@@ -2,7 +2,9 @@
 
 An episode is one rollout on one image. Its `decisions` are the locations that
 the policy chose and, under the pure rule, the label. Functions return one
-value for each episode, so that the caller can weigh the images.
+value for each episode, so that the caller can weigh the images. Labels are
+classes, or sets of classes: 1 for each that is in the set, and 0 for the
+others.
 
 References:
 
@@ -17,9 +19,12 @@ from keras import ops
 def accuracy_reward(labels, guesses):
     """1 for a right guess, 0 for a wrong one. Carries no gradient.
 
+    A set is right as a whole, or wrong.
+
     Args:
-        labels: Int tensor of shape `(episodes,)`, the true classes.
-        guesses: Int tensor of shape `(episodes,)`.
+        labels: Int tensor of shape `(episodes,)`, the true classes, or of shape
+            `(episodes, classes)`, the true sets.
+        guesses: Int tensor of the same shape.
 
     Returns:
         Float32 tensor of shape `(episodes,)`.
@@ -29,19 +34,20 @@ def accuracy_reward(labels, guesses):
     >>> np.asarray(accuracy_reward(np.array([3, 1]), np.array([3, 0])))
     array([1., 0.], dtype=float32)
     """
-    _check_shapes(labels=(labels, 1), guesses=(guesses, 1))
-    return ops.cast(ops.equal(labels, guesses), "float32")
+    rank = min(len(guesses.shape), 2)
+    _check_shapes(labels=(labels, rank), guesses=(guesses, rank))
+    right = ops.equal(labels, guesses)
+    return ops.cast(ops.all(right, axis=1) if rank == 2 else right, "float32")
 
 
 def probability_reward(labels, logits):
-    """The probability given to the true class. Carries no gradient.
+    """The probability given to the true class, or set. Carries no gradient.
 
     It is the expectation of `accuracy_reward` over a label drawn from the
     logits, and so has less variance.
 
     Args:
-        labels: Int tensor of shape `(episodes,)`, the true classes.
-        logits: Float tensor of shape `(episodes, classes)`.
+        labels, logits: As for `label_log_probs`.
 
     Returns:
         Float32 tensor of shape `(episodes,)`, in [0, 1].
@@ -58,7 +64,9 @@ def label_log_probs(labels, logits):
     """The log-probability that the logits give to each label.
 
     Args:
-        labels: Int tensor of shape `(episodes,)`.
+        labels: Int tensor of shape `(episodes,)`, classes, of which the logits
+            give the softmax; or of shape `(episodes, classes)`, sets, where each
+            class is there or not by itself, with the sigmoid of its logit.
         logits: Float tensor of shape `(episodes, classes)`.
 
     Returns:
@@ -68,9 +76,16 @@ def label_log_probs(labels, logits):
 
     >>> np.asarray(label_log_probs(np.array([1]), np.array([[0.0, 0.0]])))
     array([-0.6931472], dtype=float32)
+    >>> np.asarray(label_log_probs(np.array([[1, 0]]), np.array([[0.0, 0.0]])))
+    array([-1.3862944], dtype=float32)
     """
-    _check_shapes(labels=(labels, 1), logits=(logits, 2))
-    log_probs = ops.log_softmax(ops.cast(logits, "float32"))
+    rank = min(len(labels.shape), 2)
+    _check_shapes(labels=(labels, rank), logits=(logits, 2))
+    logits = ops.cast(logits, "float32")
+    if rank == 2:
+        signs = 1 - 2 * ops.cast(labels, "float32")
+        return -ops.sum(ops.softplus(signs * logits), axis=-1)
+    log_probs = ops.log_softmax(logits)
     chosen = ops.one_hot(labels, logits.shape[-1], dtype="float32")
     return ops.sum(chosen * log_probs, axis=-1)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import keras
 
+from keras_ram.guesses import probabilities
 from keras_ram.trainers import Trainer
 
 OUTPUTS = (
@@ -46,7 +47,8 @@ class Server(keras.Model):
         float32 of shape `(batch, num_classes)`, `"locations"`, float32 `(batch, T,
         2)`, `"num_glimpses"`, int32 `(batch,)`, and `"step_probabilities"`, float32
         `(batch, T, num_classes)`, of the guess after each glimpse. After the stop
-        the last location and guess are repeated.
+        the last location and guess are repeated. With `multi_label` each class has
+        a probability of its own, and the guess are those above one half.
 
     Raises:
         ValueError: If the model is no RAM, or was not built.
@@ -78,10 +80,10 @@ class Server(keras.Model):
         logits = seen["logits"][:, -1]
         return {
             "logits": logits,
-            "probabilities": keras.ops.softmax(logits),
+            "probabilities": probabilities(logits, self.model.multi_label),
             "locations": seen["locations"],
             "num_glimpses": seen["num_glimpses"],
-            "step_probabilities": keras.ops.softmax(seen["logits"]),
+            "step_probabilities": probabilities(seen["logits"], self.model.multi_label),
         }
 
     def signature(self, dtype="float32"):

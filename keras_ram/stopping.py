@@ -3,29 +3,19 @@
 import keras
 from keras import ops
 
+from keras_ram import guesses
 from keras_ram.loops import repeat_while
 
 
-def is_sure(logits, confidence):
-    """Whether the most probable class has at least this probability.
-
-    Args:
-        logits: Float tensor of shape `(..., classes)`.
-        confidence: Float, a probability.
-
-    Returns:
-        Bool tensor of shape `(...)`.
-    """
-    return ops.max(ops.softmax(logits), axis=-1) >= confidence
-
-
-def stop_when_sure(rollout, confidence):
+def stop_when_sure(rollout, confidence, multi_label=False):
     """What is left of a whole rollout that is stopped at its first sure guess.
 
     Args:
         rollout: Dict with `"locations"`, `(batch, T, 2)`, and `"logits"`, `(batch,
             T, classes)`.
-        confidence: Float, or `None`: nothing is stopped.
+        confidence: Float, the least probability of a sure guess, or `None`: nothing
+            is stopped.
+        multi_label: Bool. Whether a guess is a set of classes.
 
     Returns:
         The dict, where these two repeat the last glimpse after the stop, and with
@@ -36,7 +26,7 @@ def stop_when_sure(rollout, confidence):
     if confidence is None:
         count = ops.zeros_like(logits[:, 0, 0], dtype="int32") + length
         return {**rollout, "num_glimpses": count}
-    sure = is_sure(logits, confidence)  # (B, T)
+    sure = guesses.confidence(logits, multi_label) >= confidence  # (B, T)
     first = ops.cast(ops.argmax(sure, axis=1), "int32") + 1
     count = ops.where(ops.any(sure, axis=1), first, length)
     taken = ops.minimum(
@@ -49,7 +39,7 @@ def stop_when_sure(rollout, confidence):
     return {**rollout, **stopped, "num_glimpses": count}
 
 
-def look_until_sure(step, guess, state, confidence, length, shrink):
+def look_until_sure(step, guess, state, confidence, multi_label, length, shrink):
     """Takes glimpses of each image until the guess is sure.
 
     Args:
@@ -57,7 +47,7 @@ def look_until_sure(step, guess, state, confidence, length, shrink):
             that are looked at, which calls the cell.
         guess: Function from hidden states to logits.
         state: The cell's state before the first glimpse.
-        confidence: As for `stop_when_sure`.
+        confidence, multi_label: As for `stop_when_sure`.
         length: Int, the most glimpses an image gets.
         shrink: Bool. Whether images that are decided leave the batch. Code compiled
             for fixed shapes cannot do that, and looks at them in vain until the
@@ -99,7 +89,8 @@ def look_until_sure(step, guess, state, confidence, length, shrink):
             "num_glimpses": put("num_glimpses", ops.full_like(rows, 1) + now["step"]),
         }
         if confidence is not None:
-            sure = ops.logical_or(sure, is_sure(logits, confidence))
+            enough = guesses.confidence(logits, multi_label) >= confidence
+            sure = ops.logical_or(sure, enough)
         if shrink:
             (left,) = ops.nonzero(ops.logical_not(sure))
             rows, sure, state = keras.tree.map_structure(

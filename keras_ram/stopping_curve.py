@@ -1,9 +1,9 @@
 """What it costs to stop sooner."""
 
-import keras
 import numpy as np
 from keras import ops
 
+from keras_ram import guesses
 from keras_ram.drawing import import_pyplot
 from keras_ram.inputs import check_images, read
 from keras_ram.sizes import number_of, rows_of
@@ -20,7 +20,7 @@ def stopping_curve(model, images, labels, batch_size=128):
         model: A `keras_ram.RAM`.
         images: Array of shape `(n, height, width, channels)`, or images of different
             sizes, as for calling the model; for validation.
-        labels: Ints of shape `(n,)`.
+        labels: Ints of shape `(n,)`, or `(n, num_classes)` with `multi_label`.
         batch_size: Int, images that are looked at together.
 
     Returns:
@@ -48,21 +48,18 @@ def stopping_curve(model, images, labels, batch_size=128):
     check_images(images)
     check_integer("batch_size", batch_size)
     labels = np.asarray(labels)
-    check_labels(labels, number_of(images), model.num_classes, sparse=True)
-    probabilities = np.concatenate(
-        [
-            keras.ops.convert_to_numpy(
-                ops.softmax(
-                    model(
-                        rows_of(images, slice(i, i + batch_size)), return_rollout=True
-                    )["logits"]
-                )
-            )
-            for i in range(0, number_of(images), batch_size)
-        ]
-    )  # (n, T, K)
-    right = probabilities.argmax(axis=-1) == labels.reshape(-1, 1)
-    top = probabilities.max(axis=-1)
+    kind = model.multi_label
+    check_labels(labels, number_of(images), model.num_classes, True, kind)
+    batches = (
+        model(rows_of(images, slice(i, i + batch_size)), return_rollout=True)
+        for i in range(0, number_of(images), batch_size)
+    )
+    logits = np.concatenate([ops.convert_to_numpy(seen["logits"]) for seen in batches])
+    top = ops.convert_to_numpy(guesses.confidence(logits, kind))  # (n, T)
+    right = ops.convert_to_numpy(guesses.best_guess(logits, kind)) == (
+        labels[:, None] if kind else labels.reshape(-1, 1)
+    )
+    right = right.all(axis=-1) if kind else right
     # As fine near 1, where a trained model's certainty is, as one in ten thousand.
     confidences = [*(1 - np.logspace(0, -4, 101)), 1.0]
     curve = {"confidence": confidences, "error": [], "num_glimpses": []}

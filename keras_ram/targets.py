@@ -8,15 +8,16 @@ import numpy as np
 from keras_ram.inputs import is_array
 
 
-def check_labels(labels, num_images, num_classes, sparse=None):
+def check_labels(labels, num_images, num_classes, sparse=None, multi_label=False):
     """Raises `ValueError` if labels do not fit the classes or the loss.
 
     Args:
-        labels: What was passed as labels: classes or one-hot rows.
+        labels: What was passed as labels: classes, one-hot rows or sets of classes.
         num_images: Int.
         num_classes: Int.
         sparse: Whether the loss takes classes (true) or one-hot rows (false);
             `None` if that is not known.
+        multi_label: Bool. Whether they must be sets, whatever the loss.
     """
     if labels is None:
         raise ValueError("RAM learns from labels. Received: y=None")
@@ -32,12 +33,18 @@ def check_labels(labels, num_images, num_classes, sparse=None):
             f"{shape} for {num_images} images."
         )
     one_hot = len(shape) == 2 and shape[1] == num_classes
+    if multi_label and not one_hot:
+        raise ValueError(
+            f"With `multi_label=True` labels must have shape (batch, {num_classes}), 1 "
+            "for each class that is there and 0 for the others. Received: "
+            f"shape={shape}"
+        )
     if not one_hot and len(shape) != 1 and shape[1:] != (1,):
         raise ValueError(
             "Labels must have shape (batch,) with integer classes, or "
             f"(batch, {num_classes}) with one-hot rows. Received: shape={shape}"
         )
-    if sparse is not None and sparse is one_hot:
+    if not multi_label and sparse is not None and sparse is one_hot:
         right = (
             "categorical_crossentropy" if one_hot else "sparse_categorical_crossentropy"
         )
@@ -52,7 +59,7 @@ def check_labels(labels, num_images, num_classes, sparse=None):
             f"Labels must be numbers of classes. Received: dtype={values.dtype}"
         )
     if values.size and one_hot:
-        _check_rows(values)
+        (_check_sets if multi_label else _check_rows)(values)
     elif values.size:
         _check_classes(values, num_classes)
 
@@ -79,7 +86,17 @@ def _check_rows(labels):
         raise ValueError(
             "One-hot rows must be 1 for the class and 0 for the others, or shares of "
             f"classes that add up to 1. Received: values from {low:g} to {high:g}, "
-            f"with sums from {sums.min():g} to {sums.max():g}"
+            f"with sums from {sums.min():g} to {sums.max():g}. Images of several "
+            "classes at once are for `RAM(..., multi_label=True)`."
+        )
+
+
+def _check_sets(labels):
+    wrong = labels[(labels != 0) & (labels != 1)]
+    if wrong.size:
+        raise ValueError(
+            "With `multi_label=True` labels must be 1 for each class that is there and "
+            f"0 for the others. Received: {wrong[0]}"
         )
 
 
@@ -107,18 +124,25 @@ def check_weights(weights, num_images):
         )
 
 
-def class_weights(weights, num_classes):
+def class_weights(weights, num_classes, multi_label=False):
     """A weight for each class, 1 where none was given.
 
     Args:
         weights: `None`, or a dict from numbers of classes to finite numbers.
         num_classes: Int.
+        multi_label: Bool. Whether an image may be of several classes.
 
     Returns:
         `None`, or a dict from every class to a float.
     """
     if weights is None:
         return None
+    if multi_label:
+        raise ValueError(
+            "`class_weight` gives an image the weight of its class, and with "
+            "`multi_label=True` it may have several. Pass a `sample_weight` for each "
+            f"image. Received: class_weight={weights}"
+        )
     proper = isinstance(weights, dict) and all(
         isinstance(label, numbers.Integral)
         and 0 <= label < num_classes

@@ -33,8 +33,8 @@ def plot_glimpses(model, images, labels=None, class_names=None):
         model: A `keras_ram.RAM`.
         images: Array of shape `(n, height, width, channels)`, with 1 or 3
             channels, or images of different sizes, as for calling the model.
-        labels: `None`, or ints of shape `(n,)`. Right guesses are then green
-            and wrong ones red.
+        labels: `None`, or ints of shape `(n,)`, or `(n, num_classes)` with
+            `multi_label`. Right guesses are then green and wrong ones red.
         class_names: `None`, or a sequence of strings in place of the model's own.
 
     Returns:
@@ -75,7 +75,7 @@ def plot_glimpses(model, images, labels=None, class_names=None):
         axis.imshow(seen.images[i], **SHADES)
         draw_path(axis, seen, i, seen.taken[i], side)
         if seen.labels is not None:
-            axis.set_title(f"image of {seen.names[seen.labels[i]]}", fontsize=8)
+            axis.set_title(f"image of {seen.name(seen.labels[i])}", fontsize=8)
         for step in range(seen.taken[i]):
             line, column = divmod(step, columns)
             axis = figure.add_subplot(grid[top + line, 1 + column])

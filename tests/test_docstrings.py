@@ -23,6 +23,7 @@ MODULES = (
     "glimpse_cell",
     "glimpse_net",
     "glimpse_sensor",
+    "guesses",
     "location_sampler",
     "ram",
     "reinforce",

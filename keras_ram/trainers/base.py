@@ -1,21 +1,16 @@
 """What training is on every backend: the options, the objective and the logs."""
 
 import dataclasses
-import inspect
 
 import keras
 from keras import ops
 
 from keras_ram import reinforce
+from keras_ram.guesses import best_guess, draw_guess
+from keras_ram.on_logits import loss_on_logits, metrics_on_logits
 from keras_ram.trainers.guard import GuardedModel
 from keras_ram.trainers.learning_rule import LearningRule
-from keras_ram.validation import check_known, check_loss, metrics_on_logits
-
-# Both are made for logits; by name, Keras would expect probabilities.
-CROSS_ENTROPIES = {
-    "sparse_categorical_crossentropy": keras.losses.SparseCategoricalCrossentropy,
-    "categorical_crossentropy": keras.losses.CategoricalCrossentropy,
-}
+from keras_ram.validation import check_known
 
 
 class BaseTrainer(GuardedModel):
@@ -55,7 +50,7 @@ class BaseTrainer(GuardedModel):
     def compile(
         self,
         optimizer="adam",
-        loss="sparse_categorical_crossentropy",
+        loss="auto",
         metrics=("accuracy",),
         *,
         learning="hybrid",
@@ -71,10 +66,17 @@ class BaseTrainer(GuardedModel):
             optimizer: As in Keras.
             loss: A Keras loss on logits, or the name of a cross-entropy. It
                 trains the guess in hybrid and joint learning, and is only
-                reported in pure REINFORCE. `"categorical_crossentropy"` takes
-                one-hot labels.
+                reported in pure REINFORCE. `"auto"` takes classes
+                (`"sparse_categorical_crossentropy"`), with `multi_label` sets of
+                classes (`"binary_crossentropy"`); `"categorical_crossentropy"`
+                takes one-hot labels. Keras takes the mean over classes, and minus
+                the log-probability of a set is the sum: `loss_weights` is the
+                number of classes with `multi_label`, unless it is given.
             metrics: As in Keras. They see the logits of the last guess, which names
-                of cross-entropies take into account.
+                of cross-entropies take into account. With `multi_label`,
+                `"accuracy"` is the share of sets that are right as a whole;
+                `"binary_accuracy"`, of single answers, is high where most classes
+                are absent, whatever is learned.
             learning: What learns from what. A learned baseline learns by its
                 own error under all of them.
 
@@ -87,7 +89,8 @@ class BaseTrainer(GuardedModel):
                 - `"reinforce"`: the label is drawn too, nothing is learned but
                   through the reward, and the gradient reaches every weight.
             reward: `"accuracy"`, 1 if the last guess is right, else 0, or
-                `"probability"`, what the last guess gives to the true class.
+                `"probability"`, what the last guess gives to the true class, or to
+                the true set as a whole.
             baseline: `"learned"` (from the hidden state, by squared error),
                 `"mean"` (a running mean of the reward), `"leave_one_out"` (the
                 mean return of the other episodes of the same image) or `None`.
@@ -108,18 +111,16 @@ class BaseTrainer(GuardedModel):
         """
         check_known("compile", kwargs, BaseTrainer.compile, keras.Model.compile)
         rule = LearningRule(learning, reward, baseline, episodes, discount)
-        if inspect.isclass(loss):
-            loss = {kind: name for name, kind in CROSS_ENTROPIES.items()}.get(
-                loss, loss
-            )
-        if isinstance(loss, str) and loss in CROSS_ENTROPIES:
-            loss = CROSS_ENTROPIES[loss](from_logits=True)
-        check_loss(loss, CROSS_ENTROPIES)
+        loss = loss_on_logits(loss, self.multi_label)
         metrics = list(metrics) if isinstance(metrics, tuple) else metrics
-        metrics = metrics_on_logits(metrics)
+        metrics = metrics_on_logits(metrics, self.multi_label)
         if "weighted_metrics" in kwargs:
-            weighted = metrics_on_logits(kwargs["weighted_metrics"])
+            weighted = metrics_on_logits(kwargs["weighted_metrics"], self.multi_label)
             kwargs["weighted_metrics"] = weighted
+        if self.multi_label:
+            # The log-probability of a set weighs against REINFORCE as that of a
+            # single class does.
+            kwargs.setdefault("loss_weights", float(self.num_classes))
         choice = self.execution(**kwargs)
         left_open = tuple(n for n in choice if kwargs.get(n, "auto") == "auto")
         kwargs.update({name: choice[name] for name in left_open})
@@ -152,7 +153,7 @@ class BaseTrainer(GuardedModel):
         Args:
             x: Images, `(batch, height, width, channels)`, or a dict of images and
                 sizes.
-            y: Labels, `(batch,)`, or one-hot `(batch, classes)`.
+            y: Labels, `(batch,)`, or one-hot or sets, `(batch, classes)`.
             sample_weight: `None` or `(batch,)`.
 
         Returns:
@@ -206,15 +207,15 @@ class BaseTrainer(GuardedModel):
             sample_weight = _repeat(sample_weight, guesses)
         log_probs = rollout["location_log_probs"]
         if self.rule.learning == "reinforce":
-            labels = keras.random.categorical(
-                logits, 1, seed=self.location_sampler.seed_generator
-            )[:, 0]
+            labels = draw_guess(
+                logits, self.multi_label, self.location_sampler.seed_generator
+            )
             label_log_probs = reinforce.label_log_probs(labels, logits)
             logits, log_probs = reinforce.reinforce_rule(
                 logits, log_probs, label_log_probs
             )
         else:
-            labels = ops.argmax(logits, axis=-1)
+            labels = best_guess(logits, self.multi_label)
         rewards = ops.reshape(self.rule.rewards(y, logits, labels), (-1, guesses))
         returns = self.rule.returns(rewards, decisions=log_probs.shape[1])
         baselines = self._baselines(rollout["baselines"], rewards[:, -1], returns)
@@ -244,7 +245,7 @@ class BaseTrainer(GuardedModel):
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
         if not training:
-            rewards = self.rule.rewards(y, y_pred, ops.argmax(y_pred, axis=-1))
+            rewards = self.rule.rewards(y, y_pred, best_guess(y_pred, self.multi_label))
             self.reward_tracker.update_state(rewards)
         # A backend may learn from a label that there is not, or fail in its own way.
         # NaN stops `fit`, and this one carries no gradient.
@@ -257,6 +258,8 @@ class BaseTrainer(GuardedModel):
         y = ops.convert_to_tensor(y)
         if keras.backend.standardize_dtype(y.dtype) == "bool":
             y = ops.cast(y, "int32")
+        if self.multi_label:
+            return y, ops.all(ops.logical_or(y == 0, y == 1))
         if len(y.shape) == 2 and y.shape[1] != 1:
             return y, True  # one-hot
         last = self.num_classes - 1

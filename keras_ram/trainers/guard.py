@@ -5,8 +5,8 @@ import contextlib
 import keras
 
 from keras_ram import inputs, targets
+from keras_ram.on_logits import takes_classes
 from keras_ram.sizes import images_and_sizes, number_of
-from keras_ram.validation import takes_classes
 
 
 class GuardedModel(keras.Model):
@@ -94,7 +94,7 @@ class GuardedModel(keras.Model):
             validation_split=validation_split,
             validation_data=validation_data,
             shuffle=shuffle,
-            class_weight=targets.class_weights(class_weight, self.num_classes),
+            class_weight=self._class_weights(class_weight),
             sample_weight=sample_weight,
             initial_epoch=initial_epoch,
             steps_per_epoch=steps_per_epoch,
@@ -146,7 +146,7 @@ class GuardedModel(keras.Model):
     ):
         x, y, sample_weight = self._inspect(x, y, sample_weight)
         self.check_trainable()
-        class_weight = targets.class_weights(class_weight, self.num_classes)
+        class_weight = self._class_weights(class_weight)
         return super().train_on_batch(x, y, sample_weight, class_weight, return_dict)
 
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
@@ -156,6 +156,9 @@ class GuardedModel(keras.Model):
     def predict_on_batch(self, x):
         x, *_ = self._inspect(x, learns=False)
         return super().predict_on_batch(x)
+
+    def _class_weights(self, weights):
+        return targets.class_weights(weights, self.num_classes, self.multi_label)
 
     def _inspect(self, x, y=None, sample_weight=None, learns=True):
         """Looks at all images of an array, and at the first batch of a pipeline.
@@ -182,7 +185,7 @@ class GuardedModel(keras.Model):
         count = number_of(images)
         if learns:
             sparse = takes_classes(getattr(self, "loss", None))
-            targets.check_labels(y, count, self.num_classes, sparse)
+            targets.check_labels(y, count, self.num_classes, sparse, self.multi_label)
             targets.check_weights(sample_weight, count)
         if not self.built:
             with self.scope():

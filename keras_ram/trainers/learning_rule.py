@@ -53,12 +53,13 @@ class LearningRule:
         """The reward of each guess: `(guesses,)`.
 
         Args:
-            y: Labels, `(guesses,)`, `(guesses, 1)` or one-hot.
+            y: Labels, `(guesses,)`, `(guesses, 1)` or one-hot; or sets of classes,
+                `(guesses, classes)`.
             logits: `(guesses, classes)`.
-            guesses: Int tensor of shape `(guesses,)`.
+            guesses: Classes, `(guesses,)`, or sets, `(guesses, classes)`.
         """
         labels = ops.convert_to_tensor(y)
-        if len(labels.shape) == 2:
+        if len(labels.shape) == 2 and len(guesses.shape) == 1:
             column = labels.shape[1] == 1
             labels = labels[:, 0] if column else ops.argmax(labels, axis=1)
         labels = ops.cast(labels, "int32")
