@@ -16,6 +16,11 @@ class GlimpseCell(keras.layers.Layer):
     and the output a dict. A loop over the cell is a rollout. The images may change
     from step to step, as in a game or a video.
 
+    Patches that see a share of the image are lit up until their brightest cell is
+    white, because the larger an image, the less of a cell does a small thing fill.
+    With them the glimpse net is told the size of the image as well, because a share
+    does not tell how far a step is in pixels: `log(height / 100)`, `log(width / 100)`.
+
     Args:
         sensor: A `GlimpseSensor`.
         net: A `GlimpseNet`.
@@ -132,6 +137,7 @@ class GlimpseCell(keras.layers.Layer):
         unit = 255 if keras.backend.is_int_dtype(dtype) else 1
         location, states = states
         patches = self.sensor.look(prepared, location, rows) / unit  # (B, k, w, w, C)
+        patches = self._brighten(patches)
         glimpse = self.net(patches, self._where(prepared, location, rows))  # (B, G)
         hidden_state, states = self.core(glimpse, states)  # (B, h)
         if not keras.tree.is_nested(states):  # which Keras allows to a cell
@@ -146,12 +152,16 @@ class GlimpseCell(keras.layers.Layer):
         }
         return found, [look["location"], states]
 
-    def _where(self, prepared, location, rows):
-        """What the glimpse net is told of the place, `(batch, 2)` or `(batch, 4)`.
+    def _brighten(self, patches):
+        """Patches of which those that see a share are lit up."""
+        if not self.sensor.shares:
+            return patches
+        scales, shares = ops.split(patches, [len(self.sensor.scales)], axis=1)
+        brightest = ops.max(shares, axis=(2, 3, 4), keepdims=True)
+        return ops.concatenate([scales, shares / ops.maximum(brightest, 1e-4)], axis=1)
 
-        Patches that see a share of the image do not tell how far a step is in pixels.
-        So with them the size of the image is told as well, as a logarithm.
-        """
+    def _where(self, prepared, location, rows):
+        """The place, `(batch, 2)`, or with the size of the image, `(batch, 4)`."""
         if not self.sensor.shares:
             return location
         size = ops.reshape(self.sensor.size(prepared, rows), (-1, 2))

@@ -40,7 +40,8 @@ class GlimpseNet(keras.layers.Layer):
     Call arguments:
         patches: Tensor of shape `(batch, scales, size, size, channels)`, as
             `GlimpseSensor` returns it.
-        locations: Tensor of shape `(batch, 2)`, in [-1, 1].
+        locations: Tensor of shape `(batch, 2)`, in [-1, 1]; or `(batch, n)`, with
+            what else is known of the place.
 
     Returns:
         Tensor of shape `(batch, units)`.

@@ -57,6 +57,36 @@ def test_images_may_change_from_step_to_step(rng):
     assert np.abs(different).max() > 1e-3
 
 
+class Told(GlimpseNet):
+    """Keeps what it is told."""
+
+    def call(self, patches, locations):
+        self.told = [ops.convert_to_numpy(value) for value in (patches, locations)]
+        return super().call(patches, locations)
+
+
+@pytest.mark.parametrize("scales", [(), (1,)])
+def test_a_share_is_as_bright_as_its_brightest_cell(scales):
+    net = Told(12, 10, 6)
+    sensor = GlimpseSensor(4, scales, shares=(0.5, 1))
+    cell = GlimpseCell(sensor, net, keras.layers.LSTMCell(8), LocationSampler())
+    images = np.zeros((3, 80, 40, 1), "uint8")
+    images[0, 40:50, 20:25] = 200  # half a cell of the whole image, along both sides
+    images[1] = 51
+    cell(images, cell.get_initial_state(3))
+    patches, place = net.told
+    half, whole = patches[0, -2:, :, :, 0]
+    expected = np.zeros((4, 4))
+    expected[2, 2] = 1
+    np.testing.assert_allclose(whole, expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(half, expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(patches[1, -2:], 1, rtol=0, atol=1e-6)
+    assert not patches[2].any()
+    np.testing.assert_allclose(patches[1, : len(scales)], 0.2, rtol=0, atol=1e-6)
+    # The size, in logarithms of hundred pixels.
+    np.testing.assert_allclose(place[:, 2:], [np.log([0.8, 0.4])] * 3, atol=1e-6)
+
+
 def test_rows_say_which_image_is_looked_at(rng):
     cell = make_cell()
     images = rng.integers(0, 256, (3, 40, 30, 1)).astype("uint8")
