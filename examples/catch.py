@@ -1,12 +1,12 @@
 """Learns to play Catch through glimpses: section 4.2 of Mnih et al., 2014.
 
     python examples/catch.py --rules A              # train; stopped, it goes on
-    python examples/catch.py --table                # all results so far
+    python examples/catch.py --table                # all results so far, and curves
     KERAS_BACKEND=jax python examples/catch.py ...  # compiles faster than TensorFlow
 
 A run writes into `results/catch-RULES-sSEED/`: `result.json` (settings, curve, speed
 and the share caught), the agent as `agent.keras`, and `games.gif`. After every epoch it
-plays 10,000 games of its own for the curve; the result comes from 10,000 others.
+plays 2,000 games of its own for the curve; the result comes from 10,000 others.
 """
 
 import argparse
@@ -16,17 +16,42 @@ from pathlib import Path
 
 import catch_agent
 import catch_game
+import catch_pictures
 import keras
 import numpy as np
 from runs import begin_run, end_run
 
-GAMES = 10_000  # of an evaluation
-COLOURS = ("tab:red", "tab:orange", "gold")
+GAMES = 10_000  # of the result
+CURVE_GAMES = 2000
+EXPLORED = 0.25  # what is left of the exploration in the end
 NOT_SETTINGS = ("jit", "output", "table", "verbose")
 
 
+class Games(keras.utils.PyDataset):
+    """How games begin, in batches: new ones in each epoch, the same for one seed.
+
+    Args:
+        rules: `"A"` or `"B"`.
+        games: Int, games in a batch.
+        batches: Int, batches in an epoch.
+        seed: Int.
+    """
+
+    def __init__(self, rules, games, batches, seed):
+        super().__init__()
+        self.rules, self.games, self.batches, self.seed = rules, games, batches, seed
+        self.epoch = 0  # to be set when one begins
+
+    def __len__(self):
+        return self.batches
+
+    def __getitem__(self, index):
+        rng = np.random.default_rng([self.seed, self.epoch, index])
+        return (catch_game.begin(self.rules, rng, self.games),)
+
+
 class Epochs(keras.callbacks.Callback):
-    """Tells the games which epoch begins, and the logs how long it took."""
+    """Begins each epoch: with new games, and less exploration than the one before."""
 
     def __init__(self, games):
         super().__init__()
@@ -34,6 +59,7 @@ class Epochs(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.games.epoch = epoch
+        self.model.explore(1 - (1 - EXPLORED) * epoch / self.params["epochs"])
         self.start = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
@@ -58,14 +84,14 @@ def train(options):
         options.learning_rate, options.epochs * batches, alpha=0.02
     )
     agent.compile(keras.optimizers.Adam(schedule), jit_compile=options.jit)
-    games = catch_agent.Games(options.rules, options.games, batches, options.seed)
+    games = Games(options.rules, options.games, batches, options.seed)
     rng = np.random.default_rng([options.seed, 1])  # no training, no final game
     agent.fit(
         games,
         epochs=options.epochs,
         shuffle=False,
-        validation_data=(catch_game.begin(options.rules, rng, GAMES),),
-        validation_batch_size=2000,
+        validation_data=(catch_game.begin(options.rules, rng, CURVE_GAMES),),
+        validation_batch_size=CURVE_GAMES,
         verbose=options.verbose,
         callbacks=[
             Epochs(games),
@@ -90,7 +116,7 @@ def train(options):
         "caught": float(np.mean(rewards)),
         "curve": curve,
     }
-    animate(agent, options.rules, folder / "games.gif")
+    catch_pictures.animate(agent, options.rules, folder / "games.gif")
     end_run(folder, result)
     print(f"{result['caught']:.2%} of {GAMES} games caught")
 
@@ -107,61 +133,22 @@ def read_curve(folder):
     }
 
 
-def animate(agent, rules, path, games=6, seed=0):
-    """Draws games, with a box for what the retina sees of each frame."""
-    from matplotlib.animation import FuncAnimation, PillowWriter
-    from matplotlib.figure import Figure
-    from matplotlib.patches import Rectangle
-
-    vector = catch_game.CatchVector(games, rules)
-    screens, locations, rewards = agent.play(vector, seed=seed)
-    size = catch_game.SIZE
-    corners = (np.clip(locations, -1, 1) + 1) / 2 * size - 0.5  # of pixels
-    figure = Figure((6, 4.2), 60, layout="constrained")
-    axes = list(figure.subplots(2, games // 2).flat)
-    pictures, boxes = [], []
-    for axis in axes:
-        pictures.append(axis.imshow(np.zeros((size, size)), "gray", vmin=0, vmax=1))
-        axis.set(xticks=[], yticks=[], xlim=(-1.5, size + 0.5), ylim=(size + 0.5, -1.5))
-        axis.set_facecolor("0.4")  # what is not on the screen
-        sides = 6 * np.array(agent.player.glimpse_sensor.scales)
-        boxes.append(
-            [
-                axis.add_patch(Rectangle((0, 0), side, side, fill=False, ec=colour))
-                for side, colour in zip(sides, COLOURS, strict=True)
-            ]
-        )
-
-    def draw(frame):
-        frame = min(frame, catch_game.FRAMES)
-        for game, axis in enumerate(axes):
-            pictures[game].set_data(screens[game, frame, ..., 0])
-            for box in boxes[game]:
-                box.set_xy(corners[game, frame] - box.get_width() / 2)
-                box.set_visible(frame < catch_game.FRAMES)
-            over = frame == catch_game.FRAMES
-            end = ("missed", "caught")[int(rewards[game])]
-            title = end if over else f"frame {frame + 1}"
-            axis.set_title(title, fontsize=9)
-
-    animation = FuncAnimation(figure, draw, catch_game.FRAMES + 6)
-    animation.save(path, PillowWriter(fps=6))
-
-
 def print_table(output):
-    """The share caught by rules and seed, beside the paper's."""
+    """The share caught by rules and seed, beside the paper's, and `curves.png`."""
+    files = sorted(output.glob("catch-*/result.json"))
+    results = [json.loads(file.read_text()) for file in files]
     print(
         f"{'rules':>5} {'seed':>4} {'frames':>7} {'caught':>7} {'minutes':>7} frames/s"
     )
     print(f"{'paper':>5} {'':>4} {'20.0M':>7} {'85%':>7}")
-    for file in sorted(output.glob("catch-*/result.json")):
-        result = json.loads(file.read_text())
+    for result in results:
         rules, seed = result["settings"]["rules"], result["settings"]["seed"]
         print(
             f"{rules:>5} {seed:>4} {result['frames'] / 1e6:>6.1f}M "
             f"{result['caught']:>7.2%} {result['seconds'] / 60:>7.1f} "
             f"{result['frames_per_second']:>8.0f}"
         )
+    catch_pictures.draw_curves(results, output / "curves.png")
 
 
 def parse_arguments(arguments=None):
@@ -172,13 +159,13 @@ def parse_arguments(arguments=None):
     parser.add_argument("--table", action="store_true", help="print the results")
     parser.add_argument("--rules", choices=catch_game.RULES, default="A")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=20, help="of a million frames")
+    parser.add_argument("--epochs", type=int, default=12, help="of a million frames")
     parser.add_argument("--epoch-frames", type=int, default=1_000_000)
-    parser.add_argument("--games", type=int, default=512, help="in a batch")
-    parser.add_argument("--learning-rate", type=float, default=3e-3)
+    parser.add_argument("--games", type=int, default=128, help="in a batch")
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--units", type=int, default=64, help="of the core")
     parser.add_argument("--stddev", type=float, default=0.1, help="of the policy")
-    parser.add_argument("--entropy-weight", type=float, default=0.02)
+    parser.add_argument("--entropy-weight", type=float, default=0.01)
     parser.add_argument(
         "--jit",
         action=argparse.BooleanOptionalAction,

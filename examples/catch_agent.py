@@ -3,6 +3,7 @@
 import catch_game
 import keras
 import numpy as np
+from catch_credit import Prospects, credits
 from keras import ops
 
 import keras_ram
@@ -24,57 +25,60 @@ class Player(keras.layers.Layer):
             look `(games, 2)`, and the two states of the core, `(games, units)`.
 
     Returns:
-        Side by side, `(games, units + 3)`, the hidden state, where to look next and
-        what to do. Then the new states.
+        Side by side, `(games, 36 * scales + 8)`, the cells that it saw, where it looked
+        and will look next, how the game was, and what it does. Then the new states.
     """
 
     def __init__(self, rules, scales, units, stddev, seed, **kwargs):
         super().__init__(**kwargs)
         self.rules = rules
-        self.state_size = [3, 1, 2, units, units]
-        self.output_size = units + 3
         self.glimpse_sensor = keras_ram.GlimpseSensor(6, scales)
         self.glimpse_net = keras_ram.GlimpseNet(units, units, units // 2)
         self.core = keras.layers.LSTMCell(units)
         self.location_sampler = keras_ram.LocationSampler(
             stddev, initial_location="center", seed=seed
         )
-        self.stddev = stddev
         self.policy = keras.layers.Dense(3)
+        self.parts = [36 * len(scales), 2, 2, 3, 1]  # of what a call returns
+        self.output_size = sum(self.parts)
+        self.state_size = [3, 1, 2, units, units]
         # A cell's mean times its area: a pixel is as bright at every scale.
         self.areas = np.square(self.glimpse_sensor.scales)[:, None, None, None]
 
     def build(self, noise_shape):
         screens = (None, *catch_game.OBSERVATION.shape)
         self.glimpse_sensor.build(screens, (None, 2))
-        patches = self.glimpse_sensor.compute_output_shape(screens, (None, 2))
-        self.glimpse_net.build(patches, (None, 2))
+        self.patches = self.glimpse_sensor.compute_output_shape(screens, (None, 2))
+        self.glimpse_net.build(self.patches, (None, 2))
         self.core.build((None, self.glimpse_net.units))
         self.location_sampler.build((None, self.core.units))
         self.policy.build((None, self.core.units))
+        # At first it looks near the centre, and all actions are about as likely.
+        for layer in (self.location_sampler.mean, self.policy):
+            layer.kernel.assign(0.1 * layer.kernel)
 
     def look(self, screens, locations, memory):
-        """One glimpse: the hidden state, and the states of the core."""
-        locations = ops.clip(locations, -1, 1)
+        """One glimpse: its cells, the hidden state, and the states of the core."""
         patches = self.glimpse_sensor(screens, locations)
         patches = ops.multiply(patches, self.areas)
-        return self.core(self.glimpse_net(patches, locations), memory)
+        return patches, *self.core(self.glimpse_net(patches, locations), memory)
 
     def decide(self, hidden, noise):
-        """Where to look next, and what to do. What is drawn carries no gradient."""
-        stddev = self.stddev
-        locations = self.location_sampler(hidden)["mean"] + stddev * noise[:, :2]
+        """Where to look next, and what to do."""
+        look = self.location_sampler(hidden, training=True, noise=noise[:, :2])
         actions = ops.argmax(self.policy(hidden) + noise[:, 2:], axis=-1)
-        return ops.stop_gradient(locations), ops.cast(actions, "float32")
+        return look["location"], ops.cast(actions, "float32")
 
     def call(self, noise, states):
-        games, row, locations, *memory = states
+        games, row, looked, *memory = states
         screens = catch_game.observation(ops, games, row[:, :, None])
-        hidden, memory = self.look(ops.cast(screens, "float32"), locations, memory)
+        screens = ops.cast(screens, "float32")
+        patches, hidden, memory = self.look(screens, looked, memory)
         locations, actions = self.decide(hidden, noise)
+        patches = ops.reshape(patches, (-1, self.parts[0]))
+        output = [patches, looked, locations, games, actions[:, None]]
         games = catch_game.transition(self.rules, ops, games, actions)
-        output = ops.concatenate([hidden, locations, actions[:, None]], axis=1)
-        return output, [games, row + 1, locations, *memory]
+        return ops.concatenate(output, axis=1), [games, row + 1, locations, *memory]
 
 
 @keras.saving.register_keras_serializable("keras_ram")
@@ -83,7 +87,7 @@ class Agent(keras.Model):
 
     The core sees a glimpse of each frame. One policy then decides where to look next (a
     Gaussian) and what to do (a softmax). REINFORCE credits all decisions of a game with
-    its reward, less what the baseline had expected.
+    its reward, cleared of luck: see `catch_credit.credits`.
 
     Args:
         rules: `"A"` or `"B"`. See `catch_game`.
@@ -98,9 +102,10 @@ class Agent(keras.Model):
         training: Bool. If false, the player is greedy.
 
     Returns:
-        A dict: `"caught"` `(games,)`, 0 or 1, and of each of the 23 frames what was
-        decided, `"locations"` and `"actions"`, the policy that it was drawn from,
-        `"means"` and `"logits"`, and the return that was expected, `"baselines"`.
+        A dict: `"caught"` `(games,)`, 0 or 1; the games' `"states"`, `(games, 24, 3)`;
+        of each of the 23 frames what was decided, `"locations"` and `"actions"`, and
+        the policy that it was drawn from, `"means"`, the locations' `"log_probs"`, and
+        `"logits"`.
     """
 
     def __init__(
@@ -109,23 +114,35 @@ class Agent(keras.Model):
         scales=(1, 2, 4),
         units=64,
         stddev=0.1,
-        entropy_weight=0.02,
+        entropy_weight=0.01,
         seed=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.entropy_weight = entropy_weight
         self.player = Player(rules, scales, units, stddev, seed)
         self.match = keras.layers.RNN(
             self.player, return_sequences=True, return_state=True
         )
-        self.baseline = keras.layers.Dense(1)
+        self.memory = keras.layers.RNN(self.player.core, return_sequences=True)
+        self.prospects = Prospects(rules)
+        self.settings = {"stddev": stddev, "entropy_weight": entropy_weight}
+        self.stddev = self.add_weight(trainable=False)
+        self.entropy_weight = self.add_weight(trainable=False)
         self.caught_tracker = keras.metrics.Mean(name="caught")
         self.entropy_tracker = keras.metrics.Mean(name="entropy")
 
     def build(self, games_shape):
         self.match.build((None, catch_game.FRAMES, 5))
-        self.baseline.build((None, None, self.player.core.units))
+        self.memory.build((None, None, self.player.glimpse_net.units))
+        self.prospects.build((None, catch_game.FRAMES + 1, 3))
+        self.explore(1)
+
+    def explore(self, share):
+        """Explores by this share of what the arguments say, from now on."""
+        stddev = share * self.settings["stddev"]
+        self.player.location_sampler.stddev = stddev
+        self.stddev.assign(stddev)
+        self.entropy_weight.assign(share * self.settings["entropy_weight"])
 
     def call(self, games, training=False):
         player, count = self.player, ops.shape(games)[0]
@@ -134,18 +151,25 @@ class Agent(keras.Model):
             noise = self.noise(count)
         # The row, the core and, at the centre, the first location begin with zeros.
         states = [games, *(ops.zeros((count, n)) for n in player.state_size[1:])]
-        output, games, *_ = self.match(noise, initial_state=states)
-        units = player.core.units
-        hidden = output[..., :units]  # (B, T, units)
+        output, end, *_ = self.match(noise, initial_state=states)
+        # Played. Now it is remembered, with gradients: the glimpses of all frames at
+        # once, which is faster than a gradient through the loop above.
+        output = ops.stop_gradient(output)
+        parts = ops.split(output, np.cumsum(player.parts)[:-1].tolist(), axis=-1)
+        patches, looked, locations, states, actions = parts
+        patches = ops.reshape(patches, (-1, *player.patches[1:]))
+        glimpses = player.glimpse_net(patches, ops.reshape(looked, (-1, 2)))
+        frames = (-1, catch_game.FRAMES, player.glimpse_net.units)
+        hidden = self.memory(ops.reshape(glimpses, frames))  # (B, T, units)
+        look = player.location_sampler(hidden, training=True, noise=noise[..., :2])
         return {
-            "locations": output[..., units : units + 2],
-            "actions": ops.cast(output[..., -1], "int32"),
-            # The gradient of where to look is far noisier than that of what to do: it
-            # trains the location network alone.
-            "means": player.location_sampler(ops.stop_gradient(hidden))["mean"],
+            "locations": locations,
+            "means": look["mean"],
+            "log_probs": look["log_prob"],
+            "actions": ops.cast(actions[..., 0], "int32"),
             "logits": player.policy(hidden),
-            "baselines": self.baseline(hidden)[..., 0],
-            "caught": ops.cast(catch_game.caught(player.rules, ops, games), "float32"),
+            "states": ops.concatenate([states, end[:, None]], axis=1),
+            "caught": ops.cast(catch_game.caught(player.rules, ops, end), "float32"),
         }
 
     def noise(self, count):
@@ -158,22 +182,25 @@ class Agent(keras.Model):
         return ops.concatenate([gaussian, -ops.log(-ops.log(uniform))], axis=-1)
 
     def compute_loss(self, x, y, y_pred, sample_weight=None, training=True):
-        rewards, baselines = y_pred["caught"], y_pred["baselines"]
-        returns = ops.repeat(rewards[:, None], catch_game.FRAMES, axis=1)
-        advantages = reinforce.advantages(returns, baselines)
+        rewards = y_pred["caught"]
         log_probs = ops.log_softmax(y_pred["logits"])
         chosen = ops.one_hot(y_pred["actions"], log_probs.shape[-1])
         action_log_probs = ops.sum(log_probs * chosen, axis=-1)
-        entropy = -ops.sum(ops.exp(log_probs) * log_probs, axis=-1)  # (B, T)
-        stddev = self.player.stddev
-        errors = (y_pred["locations"] - y_pred["means"]) / stddev
-        # But for a constant. Nobody looks where the last frame says.
-        location_log_probs = -ops.sum(ops.square(errors), axis=-1)[:, :-1] / 2
+        chances = ops.exp(log_probs)
+        entropy = -ops.sum(chances * log_probs, axis=-1)  # (B, T)
+        values, options = self.prospects(y_pred["states"])
+        action_credits, location_credits = credits(values, options, chances, rewards)
+        returns = ops.concatenate(
+            [action_credits + values[:, :-1], rewards[:, None]], axis=1
+        )
+        # Nobody looks where the last frame says. A step of a location is 1/stddev times
+        # as loud as one of an action, and the core would hear little else.
+        location_log_probs = self.stddev * y_pred["log_probs"][:, :-1]
         loss = (
-            reinforce.reinforce_loss(action_log_probs, advantages)
-            + reinforce.reinforce_loss(location_log_probs, advantages[:, :-1])
+            reinforce.reinforce_loss(action_log_probs, action_credits)
+            + reinforce.reinforce_loss(location_log_probs, location_credits)
             - self.entropy_weight * ops.sum(entropy, axis=1)
-        ) / catch_game.FRAMES + reinforce.baseline_loss(returns, baselines)
+        ) / catch_game.FRAMES + reinforce.baseline_loss(returns, values)
         self.caught_tracker.update_state(rewards)
         self.entropy_tracker.update_state(entropy)
         return ops.mean(loss)
@@ -187,8 +214,7 @@ class Agent(keras.Model):
             "rules": player.rules,
             "scales": player.glimpse_sensor.scales,
             "units": player.core.units,
-            "stddev": player.stddev,
-            "entropy_weight": self.entropy_weight,
+            **self.settings,
             "seed": player.location_sampler.seed,
         }
         return {**super().get_config(), **config}
@@ -207,7 +233,7 @@ class Agent(keras.Model):
         seen = [(screens, locations)]
         for _ in range(catch_game.FRAMES):
             screens = ops.cast(screens, "float32")
-            hidden, memory = player.look(screens, locations, memory)
+            _, hidden, memory = player.look(screens, locations, memory)
             locations, actions = player.decide(hidden, noise)
             actions = ops.convert_to_numpy(actions).astype(int)
             screens, rewards, *_ = games.step(actions)
@@ -215,26 +241,3 @@ class Agent(keras.Model):
         screens, locations = zip(*seen, strict=True)
         locations = [ops.convert_to_numpy(location) for location in locations]
         return np.stack(screens, axis=1), np.stack(locations, axis=1), rewards
-
-
-class Games(keras.utils.PyDataset):
-    """How games begin, in batches: new ones in each epoch, the same for one seed.
-
-    Args:
-        rules: `"A"` or `"B"`.
-        games: Int, games in a batch.
-        batches: Int, batches in an epoch.
-        seed: Int.
-    """
-
-    def __init__(self, rules, games, batches, seed):
-        super().__init__()
-        self.rules, self.games, self.batches, self.seed = rules, games, batches, seed
-        self.epoch = 0  # to be set when one begins
-
-    def __len__(self):
-        return self.batches
-
-    def __getitem__(self, index):
-        rng = np.random.default_rng([self.seed, self.epoch, index])
-        return (catch_game.begin(self.rules, rng, self.games),)

@@ -51,7 +51,7 @@ def begin(rules, rng, games):
 def transition(rules, xp, state, action):
     """The state after one frame. Actions are 0 (left), 1 (stay) or 2 (right)."""
     ball, speed, paddle = state[:, 0], state[:, 1], state[:, 2]
-    paddle = xp.clip(paddle + action - 1, 0, SIZE - 2)
+    paddle = moved(xp, paddle, action)
     ball = ball + speed
     if rules == "A":
         turns = (ball < 0) | (ball >= SIZE)
@@ -60,6 +60,11 @@ def transition(rules, xp, state, action):
         turns = left | right
         ball = xp.where(left, 2 / 3, xp.where(right, SIZE - 1, ball))
     return xp.stack([ball, xp.where(turns, -speed, speed), paddle], axis=1)
+
+
+def moved(xp, paddle, action):
+    """The paddle's left column after an action."""
+    return xp.clip(paddle + action - 1, 0, SIZE - 2)
 
 
 def observation(xp, state, row):
@@ -72,12 +77,15 @@ def observation(xp, state, row):
     return (ball | paddle)[..., None]
 
 
+def distance(rules, xp, ball, paddle):
+    """By how many columns the ball is right of the paddle's left one."""
+    return (_pixel(xp, ball) if rules == "A" else ball) - paddle
+
+
 def caught(rules, xp, state):
     """Whether the ball is caught, at the end of a game: bools, `(games,)`."""
-    ball, paddle = state[:, 0], state[:, 2]
-    if rules == "A":
-        ball = _pixel(xp, ball)
-    return (ball >= paddle) & (ball <= paddle + 1)
+    columns = distance(rules, xp, state[:, 0], state[:, 2])
+    return (columns >= 0) & (columns <= 1)
 
 
 def _pixel(xp, ball):

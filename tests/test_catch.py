@@ -192,7 +192,7 @@ def test_games_follow_their_seed(catch, game):
 
     np.testing.assert_array_equal(first(1), first(1))
     assert (first(1) != first(2)).any()
-    games = catch.catch_agent.Games("A", 8, batches=2, seed=0)
+    games = catch.Games("A", 8, batches=2, seed=0)
     (first_batch,), (second_batch,) = games[0], games[1]
     assert first_batch.shape == (8, 3) and (first_batch != second_batch).any()
     np.testing.assert_array_equal(games[0][0], first_batch)
@@ -231,30 +231,105 @@ def test_objective(make_agent, game, rng):
     """REINFORCE's loss over 23 actions and 22 locations, worked out with NumPy."""
     agent = make_agent(stddev=0.2, entropy_weight=0.5)
     agent.compile()
+    table = rng.normal(size=agent.prospects.table.shape).astype("float32")
+    agent.prospects.table.assign(table / 10)
     games = ops.convert_to_tensor(game.begin("A", rng, 40))
     played = agent(games, training=True)
     loss = ops.convert_to_numpy(agent.compute_loss(games, None, played))
     played = {name: ops.convert_to_numpy(value) for name, value in played.items()}
-    errors = played["caught"][:, None] - played["baselines"]
     log_probs = played["logits"] - np.log(
         np.exp(played["logits"]).sum(axis=-1, keepdims=True)
     )
     entropy = -(np.exp(log_probs) * log_probs).sum(axis=-1)
-    actions = (np.eye(3)[played["actions"]] * log_probs).sum(axis=-1)
-    looks = -0.5 * (((played["locations"] - played["means"]) / 0.2) ** 2).sum(axis=-1)
-    looks[:, -1] = 0
-    expected = -(actions + looks) * errors + errors**2 - 0.5 * entropy
-    assert loss == pytest.approx(expected.mean(), rel=1e-4)
+    table, expected = table.reshape(24, 48), []
+    for states, means, looks, actions, logs, reward in zip(
+        *(played[n] for n in ("states", "means", "locations", "actions")),
+        log_probs,
+        played["caught"],
+        strict=True,
+    ):
+        lands = np.clip(np.floor(states[-1, 0]), 0, 23)
+
+        def worth(frame, paddle, lands=lands):
+            return table[frame, int(lands - paddle) + 23]
+
+        values = [worth(frame, states[frame, 2]) for frame in range(24)]
+        lucks, terms = [], []
+        for frame in range(23):
+            moves = [np.clip(states[frame, 2] + move, 0, 22) for move in (-1, 0, 1)]
+            after = [worth(frame + 1, paddle) for paddle in moves]
+            lucks.append(values[frame + 1] - np.exp(logs[frame]) @ after)
+        for frame in range(23):
+            later = reward - sum(lucks[frame + 1 :]) - values[frame]
+            terms.append(-logs[frame, actions[frame]] * later + later**2 * 23 / 24)
+        terms.append((reward - values[23]) ** 2 * 23 / 24)
+        for frame in range(22):
+            errors = (looks[frame] - means[frame]) / 0.2
+            density = -0.5 * errors @ errors - np.log(2 * np.pi * 0.2**2)
+            later = reward - sum(lucks[frame + 1 :]) - values[frame + 1]
+            terms.append(-0.2 * density * later)
+        expected.append(sum(terms) / 23)
+    expected = np.mean(expected) - 0.5 * entropy.mean()
+    assert loss == pytest.approx(expected, rel=1e-4)
     caught = agent.get_metrics_result()["caught"]
     assert float(caught) == pytest.approx(played["caught"].mean())
+
+
+def test_credits_without_luck_have_the_gradient_of_the_reward(catch, rng):
+    """Two frames, two actions: the mean over all games, against the exact gradient."""
+    logits, rewards = rng.normal(size=(3, 2)), rng.uniform(size=4)
+
+    def chances(logits):
+        return np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+
+    def share(logits):
+        first, left, right = chances(logits)
+        return np.concatenate([first[0] * left, first[1] * right]) @ rewards
+
+    # States: the first, two after it, four ends. Any worth will do.
+    worth, estimate = rng.normal(size=7), np.zeros_like(logits)
+    policy = chances(logits)
+    for game in range(4):
+        first, second = divmod(game, 2)
+        path, ends = [0, 1 + first], [3 + 2 * first, 4 + 2 * first]
+        given = (
+            worth[[*path, ends[second]]],
+            worth[[[1, 2], ends]],
+            policy[path],
+            rewards[game],
+        )
+        given = [ops.convert_to_tensor(np.float32(one)[None]) for one in given]
+        of_actions, of_locations = catch.catch_agent.credits(*given)
+        assert of_locations.shape == (1, 1)
+        for state, action, credit in zip(
+            path, (first, second), ops.convert_to_numpy(of_actions)[0], strict=True
+        ):
+            score = np.eye(2)[action] - policy[state]
+            chance = policy[0, first] * policy[path[1], second]
+            estimate[state] += chance * credit * score
+    for index in np.ndindex(3, 2):
+        step = np.zeros_like(logits)
+        step[index] = 1e-6
+        exact = (share(logits + step) - share(logits - step)) / 2e-6
+        assert estimate[index] == pytest.approx(exact, abs=1e-5)
+
+
+def test_exploration(make_agent):
+    agent = make_agent(stddev=0.2, entropy_weight=0.5)
+    agent.explore(0.25)
+    assert agent.player.location_sampler.stddev == pytest.approx(0.05)
+    assert float(agent.entropy_weight) == pytest.approx(0.125)
+    again = type(agent).from_config(agent.get_config())
+    again.build((None, 3))
+    assert again.player.location_sampler.stddev == pytest.approx(0.2)
 
 
 def test_agent_learns(catch, small_screen, make_agent, game, rng):
     agent = make_agent(units=32)
     validation = game.begin("A", rng, 1000)
-    agent.compile(keras.optimizers.Adam(1e-2), jit_compile=JIT)
+    agent.compile(keras.optimizers.Adam(5e-3), jit_compile=JIT)
     before = agent.evaluate(validation, verbose=0, batch_size=500, return_dict=True)
-    games = catch.catch_agent.Games("A", 512, batches=60, seed=0)
+    games = catch.Games("A", 512, batches=60, seed=0)
     agent.fit(games, verbose=0, shuffle=False)
     after = agent.evaluate(validation, verbose=0, batch_size=500, return_dict=True)
     assert before["caught"] < 0.6
