@@ -34,7 +34,7 @@ def sum_table(images, side):
             ops.abs(images), axis=(1, 2, 3), keepdims=True, initial=1e-30
         )
         images = ops.round(images / unit)
-    elif ops.is_tensor(side):  # perhaps too large to add up bytes in 31 bits
+    elif ops.is_tensor(side) or 255 * share > 1:  # bytes that 31 bits may not hold
         unit = ops.ones((ops.shape(images)[0], 1, 1, 1)) * ops.maximum(255 * share, 1)
         images = ops.round(ops.cast(images, "float32") / unit)
     else:
