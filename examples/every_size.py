@@ -2,10 +2,11 @@
 
     python examples/every_size.py --data-dir FOLDER
 
-Digits among pieces, as many as the paper puts on 60x60 pixels, on canvases of 40x40 to
-400x400 pixels, on rectangles, and digits of 13 to 60 pixels; sizes change from batch to
-batch, and the largest grow with the epochs. Beside patches in pixels, which tell what
-is there, the retina has patches that see a share of the image, whatever its size.
+Digits among pieces, as dense as the paper has them on 60x60 pixels, on canvases of
+40x40 to 400x400 pixels, on rectangles, and digits of 13 to 60 pixels with pieces to
+match; sizes change from batch to batch, and pieces are few in many batches at first.
+Beside patches in pixels, which tell what is there, the retina has patches that see a
+share of the image, whatever its size.
 
 It begins with the weights of the preset of 100x100, whose coarsest patch becomes the
 one that sees the whole image. A run writes settings, curves and errors to
@@ -27,7 +28,7 @@ import keras_ram
 from keras_ram import datasets
 
 BEGIN = "ram_cluttered_mnist_100"
-LEAST, MOST_AT_FIRST, MOST = 40, 150, 400  # sides of canvases, in pixels
+LEAST, MOST = 40, 400  # sides of canvases, in pixels
 SIZES = (40, 60, 80, 100, 150, 200, 400, (60, 300))
 DIGITS = (14, 20, 40, 56)  # sides, in pixels, on 100x100
 
@@ -35,6 +36,11 @@ DIGITS = (14, 20, 40, 56)  # sides, in pixels, on 100x100
 def pieces(height, width):
     """How many lie on a canvas: 4 on 60x60, as in the paper."""
     return round(height * width * 4 / 60**2)
+
+
+def piece_size(digit):
+    """Side of pieces among digits of another size than 28: 8 there, as in the paper."""
+    return round(8 * digit / 28)
 
 
 def enlarge(digits, size):
@@ -93,17 +99,22 @@ class EverySize(keras.utils.PyDataset):
         rng = self._rng(index + 1)
         begin = index * self.options.batch_size
         digits, labels = (x[begin:][: self.options.batch_size] for x in self.some)
-        grown = min(1, self.epoch / (0.3 * self.options.epochs))
-        most = MOST_AT_FIRST * (MOST / MOST_AT_FIRST) ** grown
-        height = width = _between(rng, LEAST, most)
-        kind = rng.choice(["square", "rectangle", "digit"], p=[0.55, 0.25, 0.2])
+        kind = rng.choice(["square", "rectangle", "digit"], p=[0.5, 0.2, 0.3])
+        height = width = _between(rng, LEAST, MOST)
+        digit = 28
         if kind == "rectangle":
-            height, width = (_between(rng, LEAST, min(most, 300)) for _ in range(2))
+            height, width = (_between(rng, LEAST, 300) for _ in range(2))
         elif kind == "digit":
-            height = width = _between(rng, 70, min(most, 200))
-            digits = enlarge(digits, _between(rng, 13, 60))
+            height = width = _between(rng, 70, 200)
+            digit = _between(rng, 13, 60)
+            digits = enlarge(digits, digit)
         some = pieces(height, width)
-        return datasets.clutter(digits, (height, width), some, seed=rng), labels
+        # What is to be found is first found where there is little else.
+        if rng.random() > self.epoch / (0.6 * self.options.epochs):
+            some = rng.integers(some + 1)
+        canvas = (height, width)
+        images = datasets.clutter(digits, canvas, some, piece_size(digit), seed=rng)
+        return images, labels
 
     def _rng(self, index=0):
         return np.random.default_rng((self.options.seed, self.epoch, index))

@@ -27,17 +27,22 @@ def digits(rng):
     return rng.integers(0, 256, (20, 28, 28, 1), "uint8"), np.arange(20) % 10
 
 
-def test_sizes_change_from_batch_to_batch_and_grow(options, digits):
-    options.steps = 40
+def test_sizes_change_from_batch_to_batch_and_pieces_come(options, digits):
+    options.steps = 60
     options.epochs = 30
-    batches = every_size.EverySize(*digits, options, epoch=0)
-    first = [batches[i][0].shape[1:3] for i in range(40)]
-    later = every_size.EverySize(*digits, options, epoch=25)
-    last = [later[i][0].shape[1:3] for i in range(40)]
-    assert len(set(first)) > 20
-    assert {height == width for height, width in first} == {False, True}
-    assert 40 <= np.min(first)
-    assert np.max(first) <= 150 < np.max(last) <= 400
+
+    def seen(epoch):
+        batches = every_size.EverySize(*digits, options, epoch)
+        images = [batches[i][0] for i in range(60)]
+        return images, np.mean([image.mean() for image in images])
+
+    early, few = seen(0)
+    late, many = seen(29)
+    sizes = [image.shape[1:3] for image in early + late]
+    assert len(set(sizes)) > 60
+    assert {height == width for height, width in sizes} == {False, True}
+    assert 40 <= np.min(sizes) < 60 and 300 < np.max(sizes) <= 400
+    assert few < 0.9 * many
 
 
 def test_it_begins_with_what_the_preset_knows(options):
