@@ -157,8 +157,9 @@ class GlimpseCell(keras.layers.Layer):
         if not self.sensor.shares:
             return patches
         scales, shares = ops.split(patches, [len(self.sensor.scales)], axis=1)
-        brightest = ops.max(shares, axis=(2, 3, 4), keepdims=True)
-        return ops.concatenate([scales, shares / ops.maximum(brightest, 1e-4)], axis=1)
+        # Of no image at all there is no brightest cell, and black stays black.
+        brightest = ops.max(shares, axis=(2, 3, 4), keepdims=True, initial=1e-4)
+        return ops.concatenate([scales, shares / brightest], axis=1)
 
     def _where(self, prepared, location, rows):
         """The place, `(batch, 2)`, or with the size of the image, `(batch, 4)`."""
