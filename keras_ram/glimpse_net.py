@@ -178,9 +178,13 @@ class GlimpseNet(keras.layers.Layer):
         if self.convolutions:
             _, scales, height, width, channels = patches.shape
             features = ops.transpose(features, (0, 2, 3, 1, 4))
-            features = ops.reshape(features, (-1, height, width, scales * channels))
+            shape = (None, height, width, scales * channels)
+            features = ops.reshape(features, (-1, *shape[1:]))
             for convolution in self.convolutions:
-                features = convolution(features)
+                shape = convolution.compute_output_shape(shape)
+                # TensorFlow 2.21 with oneDNN leaves no image at all in the shape that
+                # it had, on some processors.
+                features = ops.reshape(convolution(features), (-1, *shape[1:]))
         if self.backbone is not None:
             _, scales, *patch_shape = patches.shape
             features = self.backbone(ops.reshape(patches, (-1, *patch_shape)))
