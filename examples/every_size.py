@@ -8,8 +8,9 @@ match; sizes change from batch to batch, and pieces are few in many batches at f
 Beside patches in pixels, which tell what is there, the retina has patches that see a
 share of the image, whatever its size.
 
-It begins with the weights of the preset of 100x100, whose coarsest patch becomes the
-one that sees the whole image. A run writes settings, curves and errors to
+It begins with the weights of an earlier run, `--begin every_size.keras` beside this
+file, or with those of the preset of 100x100, whose coarsest patch becomes the one that
+sees the whole image. A run writes settings, curves and errors to
 OUTPUT/result.json, and the model to OUTPUT/model.keras. Stopped in between, it goes on
 from the last epoch. The epoch is chosen on validation digits, the last 10,000 of the
 training digits, and the test digits are used once, at the end.
@@ -127,6 +128,10 @@ def _between(rng, low, high):
 
 def make(options):
     """The model, with the weights to begin with."""
+    if options.begin:
+        model = keras_ram.RAM.from_preset(options.begin)
+        model.num_glimpses = options.glimpses
+        return model
     begin = keras_ram.RAM.from_preset(BEGIN)
     config = {
         **begin.get_config(),
@@ -242,6 +247,7 @@ def parse_arguments():
     parser.add_argument("--stddev", type=float, default=0.08, help="of the policy")
     parser.add_argument("--images", type=int, default=2000, help="to count errors on")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--begin", help="a model that an earlier run left")
     parser.add_argument("--data-dir", help="folder with the idx files of MNIST")
     parser.add_argument("--output", type=Path, default=Path("results/every-size"))
     parser.add_argument("--verbose", type=int, default=1, help="as in `fit`")

@@ -59,6 +59,20 @@ def test_it_begins_with_what_the_preset_knows(options):
     np.testing.assert_allclose(found, known, rtol=1e-4, atol=1e-4)
 
 
+def test_it_goes_on_with_the_model_of_an_earlier_run(options):
+    options.begin = str(Path(every_size.__file__).with_name("every_size.keras"))
+    options.glimpses = 3
+    model = every_size.make(options)
+    # A digit that is no more than a dot in what sees the whole canvas.
+    images = np.zeros((2, 400, 400, 1), "uint8")
+    images[0, 40:60, 340:350] = images[1, 300:320, 60:70] = 255
+    locations = keras.ops.convert_to_numpy(model.rollout(images)["locations"])
+    assert tuple(locations.shape) == (2, 3, 2)
+    np.testing.assert_allclose(
+        locations[:, 2], [[0.72, -0.75], [-0.67, 0.55]], rtol=0, atol=0.15
+    )
+
+
 @pytest.mark.slow
 def test_a_run_ends_with_a_model_and_its_errors(options, monkeypatch, digits):
     monkeypatch.setattr(every_size, "load", lambda _: (digits,) * 3)
