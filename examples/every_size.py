@@ -60,12 +60,11 @@ def canvases(digits, number):
         some = pieces(height, width)
         images = datasets.clutter(digits, (height, width), some, seed=height + width)
         yield f"{height}x{width}", images
+    some = pieces(100, 100)
     for size in DIGITS:
-        images = enlarge(digits, size)
-        yield (
-            f"digit_{size}",
-            datasets.clutter(images, 100, pieces(100, 100), seed=size),
-        )
+        larger = enlarge(digits, size)
+        images = datasets.clutter(larger, 100, some, piece_size(size), seed=size)
+        yield f"digit_{size}", images
 
 
 class EverySize(keras.utils.PyDataset):

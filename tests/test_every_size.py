@@ -45,6 +45,16 @@ def test_sizes_change_from_batch_to_batch_and_pieces_come(options, digits):
     assert few < 0.9 * many
 
 
+def test_pieces_follow_the_size_of_the_digits(digits):
+    white = np.full_like(digits[0], 255)
+    seen = dict(every_size.canvases(white, 20))
+    # All is white: 11 pieces and a digit, of which some lie on others.
+    for digit, piece in ((14, 4), (20, 6), (40, 11), (56, 16)):
+        lit = (seen[f"digit_{digit}"] > 0).sum(axis=(1, 2, 3))
+        assert digit**2 <= lit.min() and lit.max() <= digit**2 + 11 * piece**2
+        assert lit.max() > digit**2 + 4 * piece**2
+
+
 def test_it_begins_with_what_the_preset_knows(options):
     model = every_size.make(options)
     preset = keras_ram.RAM.from_preset(every_size.BEGIN)
