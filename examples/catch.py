@@ -109,7 +109,6 @@ def train(options):
     frames = options.epochs * batches * options.games * catch_game.FRAMES
     result = {
         "settings": settings,
-        "versions": {"keras": keras.__version__, "backend": keras.backend.backend()},
         "frames": frames,
         "seconds": sum(curve["seconds"]),  # evaluation of each epoch included
         "frames_per_second": frames / sum(curve["seconds"]),

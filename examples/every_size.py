@@ -23,7 +23,7 @@ from pathlib import Path
 import keras
 import numpy as np
 from paper_tasks import distort, load
-from runs import begin_run, end_run, keep, read_curves
+from runs import begin_run, end_run, keep, read_curves, save_bare
 
 import keras_ram
 from keras_ram import datasets
@@ -218,17 +218,13 @@ def train(options):
         ],
     )
     model.load_weights(options.output / "best.weights.h5")
-    bare = keras_ram.RAM.from_config(model.get_config())  # not compiled
-    bare.build((None, 100, 100, 1))
-    bare.set_weights(model.get_weights())
-    bare.save(options.output / "model.keras")
+    save_bare(model, (100, 100, 1), options.output / "model.keras")
     found = {
         name: errors(model, *split, options.images)
         for name, split in (("validation", validation), ("test", test))
     }
-    versions = {"keras": keras.__version__, "backend": keras.backend.backend()}
-    result = {"settings": settings, "versions": versions, "errors": found}
-    end_run(options.output, {**result, "curves": read_curves(curves)})
+    result = {"settings": settings, "errors": found, "curves": read_curves(curves)}
+    end_run(options.output, result)
     for name, error in found["test"].items():
         print(f"{name:10}{error:8.2%}")
 

@@ -21,7 +21,7 @@ import keras
 import paper_models
 import paper_tasks
 from paper_tasks import ROWS, TASKS
-from runs import begin_run, end_run, keep, read_curves
+from runs import begin_run, end_run, keep, read_curves, save_bare
 
 import keras_ram
 
@@ -71,14 +71,10 @@ def train(options):
         for name, split in (("validation", validation), ("test", test))
     }
     if options.row in ("ram", "plain"):
-        config = {**model.get_config(), "name": task["preset"]}
-        bare = keras_ram.RAM.from_config(config)  # not compiled
-        bare.build((None, task["size"], task["size"], 1))
-        bare.set_weights(model.get_weights())
-        bare.save(folder / "model.keras")
+        image_shape = (task["size"], task["size"], 1)
+        save_bare(model, image_shape, folder / "model.keras", name=task["preset"])
     result = {
         "settings": settings,
-        "versions": {"keras": keras.__version__, "backend": keras.backend.backend()},
         "seconds": seconds,  # of the last start
         "errors": errors,
         "curves": read_curves(folder / "curves.csv"),

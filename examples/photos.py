@@ -25,7 +25,7 @@ import keras
 import numpy as np
 import photos_data
 import photos_models
-from runs import begin_run, end_run, keep, read_curves
+from runs import begin_run, end_run, keep, read_curves, save_bare
 
 NOT_SETTINGS = ("data", "output", "verbose")
 
@@ -64,13 +64,9 @@ def main(arguments=None):
     model = make(images.shape[1:], names, data, options, folder)
     train(model, data, options, folder)
     model.load_weights(folder / "best.weights.h5")
-    bare = type(model).from_config(model.get_config())  # not compiled
-    bare.build((None, *images.shape[1:]))
-    bare.set_weights(model.get_weights())
-    bare.save(folder / "model.keras")
+    save_bare(model, images.shape[1:], folder / "model.keras")
     result = {
         "settings": settings,
-        "versions": {"keras": keras.__version__, "backend": keras.backend.backend()},
         "class_names": names,
         "photos": {side: len(rows) for side, rows in sides.items()},
         "multiply_adds": photos_models.multiply_adds(model, images.shape[1:]),

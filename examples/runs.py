@@ -67,8 +67,28 @@ def read_curves(file):
     return curves
 
 
+def save_bare(model, image_shape, file, **config):
+    """Saves a trained model as one that was never compiled.
+
+    Args:
+        model: A Keras model with a config.
+        image_shape: Height, width and channels.
+        file: Path, which ends in `.keras`.
+        **config: What is to be otherwise, such as `name`.
+    """
+    bare = type(model).from_config({**model.get_config(), **config})
+    bare.build((None, *image_shape))
+    bare.set_weights(model.get_weights())
+    bare.save(file)
+
+
 def end_run(folder, result):
-    """Writes `result.json`, which is there as a whole or not at all."""
+    """Writes `result.json`, which is there as a whole or not at all.
+
+    What was used goes along, the version of Keras and the backend.
+    """
+    versions = {"keras": keras.__version__, "backend": keras.backend.backend()}
+    result = {"versions": versions, **result}
     partial = folder / "result.partial"
     partial.write_text(json.dumps(result, indent=1))
     partial.rename(folder / "result.json")
