@@ -134,6 +134,7 @@ def prepare(model, optimizer, stage, options):
         baseline="leave_one_out",
         episodes=options.episodes,
         discount=options.discount,
+        guess_weights=options.guess_weights,
     )
 
 
@@ -151,6 +152,9 @@ def parse_arguments():
     parser.add_argument("--epochs", type=int, help="default: see paper_tasks.py")
     parser.add_argument(
         "--discount", type=float, help="see `compile`; default: 1 for mnist, 0.5 else"
+    )
+    parser.add_argument(
+        "--guess-weights", type=float, nargs="+", help="see `compile`; default: None"
     )
     parser.add_argument(
         "--filters",

@@ -56,6 +56,7 @@ COMPILE_OPTIONS = [
     {
         "loss": "categorical_crossentropy",
         "baseline": None,
+        "guess_weights": (0, 1, 3),
         "metrics": ["top_k_categorical_accuracy"],
         "jit_compile": JIT,
     },

@@ -27,12 +27,16 @@ def test_sample_weights_weigh_every_loss(make_model, batch):
         np.testing.assert_allclose(a - start, 2 * (b - start), rtol=0, atol=2e-6)
 
 
-def test_a_sample_weight_is_that_of_its_image(make_model, batch, monkeypatch):
+@pytest.mark.parametrize("guess_weights", [None, (0, 1, 3)])
+def test_a_sample_weight_is_that_of_its_image(
+    guess_weights, make_model, batch, monkeypatch
+):
     images, labels = batch
     monkeypatch.setattr(keras.random, "normal", noise)
     model = make_model(initial_location="center")
     before = [ops.convert_to_numpy(w).copy() for w in model.trainable_weights]
-    options = {**FEW_STEPS, "episodes": 2, "discount": 0.5}
+    options = {"episodes": 2, "discount": 0.5, "guess_weights": guess_weights}
+    options.update(FEW_STEPS)
     weights = np.repeat([1.0, 0.0], 32)
     half = update(model, images, labels, options, sample_weight=weights)
     alone = update(model, images[:32], labels[:32], options)

@@ -50,8 +50,11 @@ def test_bare_compile_logs_what_the_design_says(make_model, batch):
     assert sorted(values) == sorted(logs.values())
 
 
-@pytest.mark.parametrize("discount", [1, 0.75])
-def test_losses_by_hand(discount, make_model, batch):
+@pytest.mark.parametrize(
+    "discount, guess_weights",
+    [(1, None), (0.75, None), (1, (0, 1, 0.5, 2.5)), (0.75, (0, 1, 0.5, 2.5))],
+)
+def test_losses_by_hand(discount, guess_weights, make_model, batch):
     """The logged numbers, from a rollout with the same samples."""
     images, labels = batch
     model = make_model(num_glimpses=4)
@@ -61,6 +64,7 @@ def test_losses_by_hand(discount, make_model, batch):
         reward="probability",
         baseline=None,
         discount=discount,
+        guess_weights=guess_weights,
         jit_compile=JIT,
     )
     state = model.location_sampler.seed_generator.state
@@ -78,9 +82,11 @@ def test_losses_by_hand(discount, make_model, batch):
     third = (1 - discount) * rewards[2] + discount * last
     second = (1 - discount) * rewards[1] + discount * third
     returns = np.stack([second, third, last], axis=1)
-    learned = last if discount == 1 else rewards
+    shares = {1: (0, 0, 0, 1), 0.75: (1 / 4, 1 / 4, 1 / 4, 1 / 4)}[discount]
+    if guess_weights:
+        shares = (0, 1 / 4, 1 / 8, 5 / 8)
     expected = {
-        "loss": -np.log(learned).mean(),
+        "loss": -np.dot(shares, np.log(rewards).mean(axis=1)),
         "accuracy": (logits[:, -1].argmax(axis=1) == labels).mean(),
         "reward": last.mean(),
         "baseline_loss": (returns**2).mean(),

@@ -58,6 +58,7 @@ class BaseTrainer(GuardedModel):
         baseline="learned",
         episodes=1,
         discount=1.0,
+        guess_weights=None,
         **kwargs,
     ):
         """Chooses the learning rule.
@@ -100,6 +101,11 @@ class BaseTrainer(GuardedModel):
                 is, and a decision is credited with the rewards after it, the
                 soonest most; see `reinforce.returns`. It finds small objects
                 in large images sooner. Not for `learning="reinforce"`.
+            guess_weights: `None`, or a number of at least 0 for the guess after each
+                glimpse: what it counts in the loss, relative to the others. `None` is
+                the last alone with a `discount` of 1, and all alike below. A model
+                that is to be good after all glimpses, and to stop sooner where it
+                is sure, weighs the last ones most. Not for `learning="reinforce"`.
             **kwargs: `weighted_metrics`, `run_eagerly`, … as in Keras.
                 `jit_compile="auto"` is XLA on TensorFlow and JAX, but for
                 several replicas of TensorFlow. `steps_per_execution="auto"`,
@@ -110,7 +116,9 @@ class BaseTrainer(GuardedModel):
             ValueError: If an option is unknown, or does not go with another.
         """
         check_known("compile", kwargs, BaseTrainer.compile, keras.Model.compile)
-        rule = LearningRule(learning, reward, baseline, episodes, discount)
+        options = (reward, baseline, episodes, discount, guess_weights)
+        rule = LearningRule(learning, *options)
+        rule.learned_guesses(self.num_glimpses)  # refuses weights of others
         loss = loss_on_logits(loss, self.multi_label)
         metrics = list(metrics) if isinstance(metrics, tuple) else metrics
         metrics = metrics_on_logits(metrics, self.multi_label)
@@ -199,12 +207,13 @@ class BaseTrainer(GuardedModel):
 
         Guesses are learned after the last glimpse, or after each of them.
         """
-        guesses = 1 if self.rule.discount == 1 else self.num_glimpses
+        guesses = self.rule.learned_guesses(self.num_glimpses)
         logits = rollout["logits"][:, -guesses:]  # (B, guesses, K)
-        logits = ops.reshape(logits, (-1, self.num_classes))
         y = _repeat(y, guesses)
         if sample_weight is not None:
             sample_weight = _repeat(sample_weight, guesses)
+        sample_weight = self.rule.weigh(sample_weight, logits)
+        logits = ops.reshape(logits, (-1, self.num_classes))
         log_probs = rollout["location_log_probs"]
         if self.rule.learning == "reinforce":
             labels = draw_guess(

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 from keras import ops
 
 from keras_ram import reinforce
@@ -25,6 +26,7 @@ class LearningRule:
     baseline: str | None = "learned"
     episodes: int = 1
     discount: float = 1.0
+    guess_weights: tuple | None = None
 
     def __post_init__(self):
         check_choice("learning", self.learning, LEARNING)
@@ -48,6 +50,65 @@ class LearningRule:
                 '`learning="reinforce"` draws one label, after the last glimpse, so '
                 f"`discount` must be 1. Received: discount={self.discount}"
             )
+        if self.guess_weights is not None:
+            self._check_guess_weights()
+
+    def _check_guess_weights(self):
+        weights = np.asarray(self.guess_weights)
+        if (
+            weights.ndim != 1
+            or weights.dtype.kind not in "iuf"
+            or not np.isfinite(weights).all()
+            or (weights < 0).any()
+            or not weights.any()
+        ):
+            raise ValueError(
+                "`guess_weights` must be a sequence of numbers of at least 0, one for "
+                "each glimpse, and not all of them 0. Received: "
+                f"guess_weights={self.guess_weights}"
+            )
+        if self.learning == "reinforce":
+            raise ValueError(
+                '`learning="reinforce"` learns one label, which is drawn after the '
+                "last glimpse, so `guess_weights` must be None. Received: "
+                f"guess_weights={self.guess_weights}"
+            )
+        # As every file format can hold them.
+        object.__setattr__(self, "guess_weights", tuple(weights.tolist()))
+
+    def learned_guesses(self, num_glimpses):
+        """How many of the last guesses are learned.
+
+        Raises:
+            ValueError: If there is not a weight for each.
+        """
+        if self.guess_weights is None:
+            return num_glimpses if self.discount < 1 else 1
+        if len(self.guess_weights) != num_glimpses:
+            raise ValueError(
+                f"`guess_weights` must hold a number for each of the {num_glimpses} "
+                f"glimpses. Received: guess_weights={self.guess_weights}"
+            )
+        return num_glimpses
+
+    def weigh(self, sample_weight, logits):
+        """What each learned guess counts in the loss.
+
+        Args:
+            sample_weight: `None`, or `(episodes * guesses,)`, those of an episode
+                side by side.
+            logits: `(episodes, guesses, classes)`.
+
+        Returns:
+            `None`, or float32 tensor of shape `(episodes * guesses,)`.
+        """
+        if self.guess_weights is None:
+            return sample_weight
+        weights = np.array(self.guess_weights) / np.mean(self.guess_weights)
+        weights = ops.convert_to_tensor(weights, "float32")
+        weights = ops.broadcast_to(weights, ops.shape(logits)[:2])
+        weights = ops.reshape(weights, (-1,))
+        return weights if sample_weight is None else sample_weight * weights
 
     def rewards(self, y, logits, guesses):
         """The reward of each guess: `(guesses,)`.
