@@ -11,9 +11,10 @@ or a PNG mask beside each photo, tells what decides, the result tells how often 
 finest patch touched it; nothing is learned from that.
 
 All photos are scaled to one size. First the backbone learns on whole photos what the
-classes look like; then the RAM learns where to look, and so that the classifier sees
-what inference sees, it explores less in the last third. A run writes `result.json`,
-`model.keras`, and pictures of right and wrong answers.
+classes look like; where it has evidence, the RAM is taught to look; then it learns from
+rewards, and so that the classifier sees what inference sees, it explores less in the
+last third. A run writes `result.json`, `model.keras`, and pictures of right and wrong
+answers.
 """
 
 import argparse
@@ -26,6 +27,8 @@ import numpy as np
 import photos_data
 import photos_models
 from runs import begin_run, end_run, keep, read_curves, save_bare
+
+import keras_ram
 
 NOT_SETTINGS = ("data", "output", "verbose")
 
@@ -91,23 +94,52 @@ def make(shape, names, data, options, folder):
         blocks = photos_models.make_blocks(options.cnn_filters)
         return photos_models.make_cnn(blocks, shape, len(names))
     model = photos_models.make_ram(shape, names, options)
-    backbone, kept = model.glimpse_net.backbone, folder / "backbone.weights.h5"
-    if options.first_epochs and not kept.exists():
-        cnn = photos_models.make_cnn(backbone.layers, shape, len(names))
-        (folder / "first.csv").unlink(missing_ok=True)  # of one that was stopped
-        cnn.fit(
-            varied(data["train"], options, seed=1000 * options.seed + 999),
-            epochs=options.first_epochs,
-            verbose=options.verbose,
-            callbacks=[
-                Balanced(*data["validation"]),
-                keras.callbacks.CSVLogger(folder / "first.csv"),
-            ],
-        )
-        backbone.save_weights(kept)
+    taught = folder / "taught.weights.h5"
+    if options.first_epochs and not taught.exists():
+        teach(model, shape, data, options, folder)
+        model.save_weights(taught)
     if options.first_epochs:
-        backbone.load_weights(kept)
+        model.load_weights(taught)
     return model
+
+
+def teach(model, shape, data, options, folder):
+    """Shows a model what the classes look like, and then where to look.
+
+    Its backbone learns the first on whole photos. Where it has evidence there for the
+    class of a training photo, is where the model is taught to look.
+    """
+    *blocks, _ = model.glimpse_net.backbone.layers
+    cnn = photos_models.make_cnn(blocks, shape, model.num_classes)
+    (folder / "first.csv").unlink(missing_ok=True)  # of one that was stopped
+    cnn.fit(
+        varied(data["train"], options, seed=1000 * options.seed + 999),
+        epochs=options.first_epochs,
+        verbose=options.verbose,
+        callbacks=[
+            Balanced(*data["validation"]),
+            keras.callbacks.CSVLogger(folder / "first.csv"),
+        ],
+    )
+    model.compile(learning="joint")  # places train core and backbone as well
+    pointing = keras_ram.Pointing(model)
+    pointing.compile(keras.optimizers.Adam(1e-3, global_clipnorm=5.0))
+    epoch = varied(data["train"], options, seed=1000 * options.seed + 998)
+    log = keras.callbacks.CSVLogger(folder / "pointing.csv", append=True)
+    for _ in range(options.pointing_epochs):
+        images, labels = map(np.concatenate, zip(*epoch, strict=True))
+        epoch.on_epoch_end()
+        targets = {
+            "places": photos_models.evidence(cnn, images, labels),
+            "classes": labels,
+        }
+        pointing.fit(
+            images,
+            targets,
+            options.batch_size,
+            verbose=options.verbose,
+            callbacks=[log],
+        )
 
 
 def varied(train_data, options, seed):
@@ -192,10 +224,11 @@ def parse_arguments(arguments=None):
     add("--size", type=int, nargs=2, default=(400, 300), help="height and width")
     add("--patch-size", type=int, help="default: see `keras_ram.retina`")
     add("--glimpses", type=int, default=5)
-    add("--filters", type=int, nargs="+", default=(16, 32, 64), help="of the backbone")
+    add("--filters", type=int, nargs="+", default=(16, 32, 64, 48))
     add("--cnn-filters", type=int, nargs="+", default=(16, 32, 64, 128, 128))
     add("--first-epochs", type=int, default=40, help="of the backbone alone")
-    add("--epochs", type=int, default=90)
+    add("--pointing-epochs", type=int, default=30, help="of learning where to look")
+    add("--epochs", type=int, default=60, help="of learning from rewards")
     add("--learning-rate", type=float, default=1e-3)
     add("--batch-size", type=int, default=32)
     add("--episodes", type=int, default=2, help="rollouts of a photo")

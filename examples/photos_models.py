@@ -9,13 +9,15 @@ from keras import layers, ops
 import keras_ram
 
 
-def make_blocks(filters):
-    """Convolutions, each of which halves height and width."""
+def make_blocks(filters, halvings=None):
+    """Convolutions, of which the first ones, or all, halve height and width."""
+    strides = [2] * (halvings or len(filters))
+    strides += [1] * (len(filters) - len(strides))
     return [
         layer
-        for number in filters
+        for number, stride in zip(filters, strides, strict=True)
         for layer in (
-            layers.Conv2D(number, 3, strides=2, padding="same", use_bias=False),
+            layers.Conv2D(number, 3, stride, padding="same", use_bias=False),
             layers.BatchNormalization(momentum=0.95),
             layers.ReLU(),
         )
@@ -45,8 +47,35 @@ def make_cnn(blocks, shape, num_classes):
     return cnn
 
 
+def evidence(cnn, images, labels):
+    """Where a classifier of whole photos has the most evidence for the class.
+
+    Args:
+        cnn: As `make_cnn` makes it.
+        images, labels: `(n, height, width, channels)` and `(n,)`.
+
+    Returns:
+        Places `(x, y)`, `(n, 2)`, in [-1, 1].
+
+    Reference:
+
+    - Zhou et al., "Learning deep features for discriminative localization", 2016
+    """
+    *_, last_block, _, _, classifier = cnn.layers
+    features = keras.Model(cnn.inputs, last_block.output).predict(images, verbose=0)
+    kernel = ops.convert_to_numpy(classifier.kernel)  # (features, classes)
+    maps = np.einsum("nhwc,cn->nhw", features, kernel[:, labels])
+    height, width = maps.shape[1:]
+    rows, columns = np.divmod(maps.reshape(len(maps), -1).argmax(axis=1), width)
+    places = np.stack([(columns + 0.5) / width, (rows + 0.5) / height], axis=1)
+    return (2 * places - 1).astype("float32")
+
+
 def make_ram(shape, class_names, options):
-    """A RAM whose retina fits the photos and whose backbone convolves."""
+    """A RAM whose retina fits the photos and whose backbone convolves.
+
+    Three convolutions halve, so of a patch of 32 cells 4x4 are left.
+    """
     height, width, channels = shape
     seen = keras_ram.retina(height, width, options.patch_size)
     side = seen["patch_size"]
@@ -62,7 +91,11 @@ def make_ram(shape, class_names, options):
         seed=options.seed,
         class_names=class_names,
         backbone=keras.Sequential(
-            [keras.Input((side, side, channels)), *make_blocks(options.filters)]
+            [
+                keras.Input((side, side, channels)),
+                *make_blocks(options.filters, halvings=3),
+                keras_ram.Peaks(),
+            ]
         ),
     )
     model.build((None, *shape))

@@ -7,6 +7,8 @@ from keras_ram.glimpse_cell import GlimpseCell
 from keras_ram.glimpse_net import GlimpseNet
 from keras_ram.glimpse_sensor import GlimpseSensor
 from keras_ram.location_sampler import LocationSampler
+from keras_ram.peaks import Peaks
+from keras_ram.pointing import Pointing
 from keras_ram.ram import RAM
 from keras_ram.sizes import pad_images
 from keras_ram.stopping_curve import (
@@ -27,6 +29,8 @@ __all__ = [
     "GlimpseNet",
     "GlimpseSensor",
     "LocationSampler",
+    "Peaks",
+    "Pointing",
     "RAM",
     "animate_glimpses",
     "callbacks",

@@ -160,15 +160,26 @@ class LocationSampler(keras.layers.Layer):
             if noise is None:
                 noise = self.noise(ops.shape(mean)[:-1])
             sample = ops.stop_gradient(mean + self._stddev * noise)
-        standardized = (sample - mean) / self._stddev
-        log_density = -0.5 * ops.square(standardized) - ops.log(
-            self._stddev * math.sqrt(2 * math.pi)
-        )
         return {
             "location": self._within_reach(sample),
             "mean": mean,
-            "log_prob": ops.sum(log_density, axis=-1),
+            "log_prob": self.log_prob(mean, sample),
         }
+
+    def log_prob(self, mean, location):
+        """The log-probability that a policy with this mean gives to a location.
+
+        Args:
+            mean, location: Float32 tensors, `(..., 2)`.
+
+        Returns:
+            Float32 tensor, `(...)`.
+        """
+        standardized = (location - mean) / self._stddev
+        log_density = -0.5 * ops.square(standardized) - ops.log(
+            self._stddev * math.sqrt(2 * math.pi)
+        )
+        return ops.sum(log_density, axis=-1)
 
     def _within_reach(self, sample):
         """The location that is looked at where the policy says `sample`."""

@@ -1,0 +1,96 @@
+"""Teaching a model where to look, before it finds out for itself."""
+
+import keras
+from keras import ops
+
+from keras_ram.reinforce import label_log_probs
+from keras_ram.trainers import Trainer
+
+
+class Pointing(keras.Model):
+    """Teaches a RAM to look at given places, and to tell there what it sees.
+
+    A policy that gets no reward before it has found something finds it by luck, and
+    in large images with few of them it does not. Here it is told: its log-probability
+    of the place rises, with that of the class after each glimpse. Places may come from
+    people, or from a classifier of whole images that tells where its evidence is.
+    Afterwards `model.fit` goes on from rewards, which know better what helps.
+
+    Args:
+        model: A built `keras_ram.RAM`. Its weights are trained, by the rule that it was
+            compiled with: under `"hybrid"` learning places train the location network
+            alone.
+
+    Call arguments:
+        images: As for the model.
+
+    Returns:
+        What `model.rollout(images, training)` does.
+
+    Raises:
+        ValueError: If the model is no RAM, or was not built.
+
+    The targets of `fit` are a dict of `"places"`, `(batch, 2)`, `(x, y)` in [-1, 1] or
+    NaN where there is none, and `"classes"`, the labels, as integers, or as sets with
+    `multi_label`. It logs `distance`, from where the policy would look to the place,
+    where the image is 2 wide.
+
+    Example:
+
+    >>> model = keras_ram.RAM(num_classes=3, num_glimpses=2, patch_size=8)
+    >>> model.build((None, 28, 28, 1))
+    >>> images = np.zeros((4, 28, 28, 1))
+    >>> targets = {"places": np.zeros((4, 2)), "classes": np.array([0, 1, 2, 0])}
+    >>> pointing = keras_ram.Pointing(model)
+    >>> pointing.compile("adam")
+    >>> sorted(pointing.fit(images, targets, verbose=0).history)
+    ['distance', 'loss']
+
+    Reference:
+
+    - Elsayed et al., "Saccader: improving accuracy of hard attention models for
+      vision", 2019: a policy that is first taught where a classifier has evidence
+    """
+
+    def __init__(self, model, **kwargs):
+        super().__init__(**kwargs)
+        if not isinstance(model, Trainer) or not model.built:
+            raise ValueError(
+                f"Only a built `keras_ram.RAM` is taught. Received: {model}"
+            )
+        # Its parts are tracked. The baseline has nothing to learn here.
+        vars(self)["model"] = model
+        self.parts = [
+            model.glimpse_net,
+            model.core,
+            model.location_sampler,
+            model.classifier,
+        ]
+        self.distance_tracker = keras.metrics.Mean(name="distance")
+        self.built = True
+
+    def call(self, images, training=False):
+        return self.model.rollout(images, training=training)
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        means, logits = y_pred["location_means"], y_pred["logits"]  # (B, T - 1, 2), …
+        places = ops.expand_dims(ops.cast(y["places"], "float32"), 1)
+        known = ops.all(ops.isfinite(places), axis=-1)  # (B, 1)
+        # Where none is known, the policy is right.
+        places = ops.where(ops.expand_dims(known, -1), places, means)
+        classes = ops.cast(y["classes"], "int32")
+        steps = range(logits.shape[1])
+        log_probs = [label_log_probs(classes, logits[:, step]) for step in steps]
+        losses = -ops.mean(ops.stack(log_probs, axis=1), axis=1)
+        if len(steps) > 1:
+            sampler = self.model.location_sampler
+            losses -= ops.mean(sampler.log_prob(means, places), axis=1)
+        if sample_weight is not None:
+            weights = keras.tree.flatten(sample_weight)[0]  # the same for both targets
+            losses *= ops.cast(weights, "float32")
+        distances = ops.sqrt(ops.sum(ops.square(places - means), axis=-1))
+        there = ops.cast(known, "float32") + ops.zeros_like(distances)
+        self.distance_tracker.update_state(distances, sample_weight=there)
+        return ops.mean(losses)

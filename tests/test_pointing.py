@@ -1,0 +1,89 @@
+"""A model is taught where to look, by features with places and by given places."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_ram
+
+
+def test_peaks_by_hand():
+    features = np.zeros((2, 2, 4, 3), "float32")
+    features[0, 1, 0, 0] = 20  # at the bottom, on the left
+    features[0, 0, 3, 1] = features[0, 0, 2, 1] = 8  # at the top, over two cells
+    features[1, :, :, 2] = 3  # everywhere
+    peaks = keras_ram.Peaks()
+    found = ops.convert_to_numpy(peaks(features))
+    largest, x, y = np.split(found, 3, axis=1)
+    np.testing.assert_allclose(largest, [[20, 8, 0], [0, 0, 3]])
+    np.testing.assert_allclose(x, [[-15, 4, 0], [0, 0, 0]], atol=1e-5)
+    np.testing.assert_allclose(y, [[10, -4, 0], [0, 0, 0]], atol=1e-5)
+    assert peaks.compute_output_shape(features.shape) == found.shape == (2, 9)
+    twin = keras_ram.Peaks.from_config(keras_ram.Peaks(sharpness=0.5).get_config())
+    # Weights of e^(0.5 * 2) and 1, at x = 0.5 and -0.5.
+    (found,) = ops.convert_to_numpy(twin(np.array([[[[0.0], [2.0]]]])))
+    np.testing.assert_allclose(found, [2, np.tanh(0.5), 0], rtol=1e-5)
+
+
+def test_a_backbone_that_ends_with_peaks_is_kept(make_model, batch, tmp_path):
+    backbone = keras.Sequential([keras.layers.Conv2D(4, 3), keras_ram.Peaks()])
+    model = make_model(backbone=backbone)
+    logits = ops.convert_to_numpy(model(batch[0]))
+    model.save(tmp_path / "m.keras")
+    restored = keras.saving.load_model(tmp_path / "m.keras")
+    np.testing.assert_array_equal(ops.convert_to_numpy(restored(batch[0])), logits)
+
+
+@pytest.mark.parametrize("sharpness", [0, "much"])
+def test_a_bad_sharpness(sharpness):
+    with pytest.raises(ValueError, match="`sharpness` must be positive"):
+        keras_ram.Peaks(sharpness)
+
+
+def test_pointing_by_hand(make_model, batch):
+    images, classes = batch
+    model = make_model(num_glimpses=3, initial_location="center", location_stddev=0.5)
+    look = {n: ops.convert_to_numpy(v) for n, v in model.rollout(images).items()}
+    places = np.linspace(-1, 1, 128).reshape(64, 2)
+    places[:16] = np.nan  # not known
+    weights = np.arange(64) % 2
+    pointing = keras_ram.Pointing(model)
+    pointing.compile("sgd")
+    targets = {"places": places, "classes": classes}
+    logs = pointing.evaluate(
+        images, targets, batch_size=64, sample_weight=weights, verbose=0
+    )
+    squares = np.square(look["location_means"] - places[:, None]).sum(axis=2)
+    distance = np.sqrt(squares[16:]).mean()
+    logits = look["logits"]
+    log_probs = logits - np.log(np.exp(logits).sum(axis=2, keepdims=True))
+    losses = -log_probs[np.arange(64), :, classes].mean(axis=1)
+    squares[:16] = 0
+    losses += (squares / (2 * 0.5**2) + np.log(2 * np.pi * 0.5**2)).mean(axis=1)
+    np.testing.assert_allclose(logs, [(losses * weights).mean(), distance], rtol=1e-4)
+
+
+def test_it_learns_to_look_where_it_is_told(make_model, rng):
+    """A white square in one of four places."""
+    model = make_model(patch_size=8, scales=(1, 4), initial_location="center")
+    model.compile(learning="joint")
+    corners = rng.choice([-1.0, 1.0], (256, 2)).astype("float32")
+    images = np.zeros((256, 32, 32, 1), "float32")
+    for image, (x, y) in zip(images, corners, strict=True):
+        image[int(12 + 8 * y) :, int(12 + 8 * x) :][:8, :8] = 1
+    targets = {"places": corners / 2, "classes": (corners[:, 0] > 0).astype("int32")}
+    pointing = keras_ram.Pointing(model)
+    pointing.compile(keras.optimizers.Adam(3e-3))
+    pointing.fit(images, targets, epochs=20, verbose=0)
+    locations = ops.convert_to_numpy(model.rollout(images)["locations"])
+    distances = np.linalg.norm(locations[:, 1:] - targets["places"][:, None], axis=2)
+    assert distances.mean() < 0.1  # 0.71 from the centre, which is where it began
+    guesses = ops.convert_to_numpy(model(images)).argmax(axis=1)
+    assert (guesses == targets["classes"]).all()
+
+
+def test_only_a_built_ram_is_taught(make_model):
+    for model in (keras_ram.RAM(10), keras.Sequential()):
+        with pytest.raises(ValueError, match=r"Only a built `keras_ram.RAM` is taught"):
+            keras_ram.Pointing(model)
