@@ -117,6 +117,7 @@ def test_losses_by_hand(learning, make_model, monkeypatch):
 def test_it_is_evaluated_saved_and_goes_on(model, tmp_path):
     model.compile(
         optimizer="sgd",
+        learning="hybrid",
         loss=keras.losses.BinaryCrossentropy(from_logits=True),
         metrics=["accuracy", keras.metrics.BinaryAccuracy],
         jit_compile=JIT,
