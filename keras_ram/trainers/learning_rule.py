@@ -56,6 +56,23 @@ class LearningRule:
         if self.guess_weights is not None:
             self._check_guess_weights()
 
+    def _choose(self):
+        """Of joint learning what `examples/results.md` measured, else the paper's."""
+        joint = self.learning == "joint"
+        several = joint or self.baseline == "leave_one_out"
+        self._settle(
+            reward="probability" if joint else "accuracy",
+            episodes=4 if several else 1,
+            discount=0.5 if joint else 1.0,
+        )
+        compared = joint and self.episodes != 1
+        self._settle(baseline="leave_one_out" if compared else "learned")
+
+    def _settle(self, **values):
+        for name, value in values.items():
+            if getattr(self, name) == "auto":
+                object.__setattr__(self, name, value)
+
     def _check_guess_weights(self):
         weights = np.asarray(self.guess_weights)
         if (
@@ -112,23 +129,6 @@ class LearningRule:
         weights = ops.broadcast_to(weights, ops.shape(logits)[:2])
         weights = ops.reshape(weights, (-1,))
         return weights if sample_weight is None else sample_weight * weights
-
-    def _choose(self):
-        """Of joint learning what `examples/results.md` measured, else the paper's."""
-        joint = self.learning == "joint"
-        several = joint or self.baseline == "leave_one_out"
-        self._settle(
-            reward="probability" if joint else "accuracy",
-            episodes=4 if several else 1,
-            discount=0.5 if joint else 1.0,
-        )
-        compared = joint and self.episodes != 1
-        self._settle(baseline="leave_one_out" if compared else "learned")
-
-    def _settle(self, **values):
-        for name, value in values.items():
-            if getattr(self, name) == "auto":
-                object.__setattr__(self, name, value)
 
     def rewards(self, y, logits, guesses):
         """The reward of each guess: `(guesses,)`.
