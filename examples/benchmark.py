@@ -4,9 +4,10 @@
     python examples/benchmark.py --peer CHECKOUT --json results.json
 
 Every figure stands beside the bare chain of matrix products of the same sizes,
-timed in the same rounds: their ratio means the same on every machine. Training
-counts as three forward passes. Images are bytes, as in the data sets; the peer
-gets the same as floats, which it needs, made beforehand. `--peer` runs a checkout of
+timed in the same rounds: their ratio means the same on every machine. Training is
+`learning="hybrid"`, one rollout an image, and counts as three forward passes.
+Images are bytes, as in the data sets; the peer gets the same as floats, which it
+needs, made beforehand. `--peer` runs a checkout of
 github.com/kevinzakka/recurrent-visual-attention in turns with this package; it
 needs PyTorch, and takes a GPU where there is one. Each case runs in a process of
 its own.
@@ -104,7 +105,7 @@ def measure(case, rounds, peer):
     few = STEPS * batch
 
     model = keras_ram.RAM(10, **case)
-    model.compile()
+    model.compile(learning="hybrid")
     first_step = seconds(
         lambda: model.fit(images[:batch], labels[:batch], batch, verbose=0)
     )

@@ -30,9 +30,10 @@ ARCHITECTURE = {
     "canvas_size": 20,
 }
 ADAM = {"learning_rate": 2e-3}
-# What is changed: the architecture, the optimizer, the learning rule.
+# What is changed: the architecture, the optimizer, the learning rule, which is hybrid.
 CASES = {
     "healthy": ({}, ADAM, {}),
+    "default": ({}, ADAM, {"learning": "joint"}),
     "corner": ({}, {"learning_rate": 0.05}, {}),
     "nan": ({}, {"learning_rate": 5.0, "momentum": 0.9}, {}),
     "same-path": ({"canvas_size": 40, "scales": (1,)}, ADAM, {}),
@@ -86,7 +87,7 @@ def run(case, epochs, logs_folder):
     for part in frozen:
         getattr(model, part).trainable = False
     kind = keras.optimizers.SGD if "momentum" in optimizer else keras.optimizers.Adam
-    model.compile(kind(**optimizer), **rule)
+    model.compile(kind(**optimizer), **{"learning": "hybrid", **rule})
 
     def show(epoch, logs):
         if epoch == 0 or epoch + 1 in (epochs // 3, epochs):

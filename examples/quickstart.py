@@ -41,6 +41,7 @@ def main():
     # the guess was right; several rollouts tell which glimpses of an image help.
     model.compile(
         keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, steps)),
+        learning="hybrid",
         reward="probability",
         baseline="leave_one_out",
         episodes=4,

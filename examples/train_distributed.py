@@ -54,7 +54,7 @@ def train_worker(options):
             seed=options.seed,
         )
         model.build((None, CANVAS_SIZE, CANVAS_SIZE, 1))
-        model.compile(keras.optimizers.Adam(2e-3), reward="probability")
+        model.compile(keras.optimizers.Adam(2e-3))
     model.fit(
         images,
         labels,

@@ -64,6 +64,7 @@ def run(row, count, seed, options):
     rate = keras.optimizers.schedules.CosineDecay(1e-3, options.steps)
     model.compile(
         keras.optimizers.Adam(rate),
+        learning="hybrid",
         reward="probability",
         baseline="leave_one_out",
         episodes=4,

@@ -146,10 +146,10 @@ def leave_one_out_baseline(returns, episodes):
     """
     _check_shapes(returns=(returns, 2))
     returns = ops.cast(returns, "float32")
-    decisions = returns.shape[1]
-    grouped = ops.reshape(returns, (-1, episodes, decisions))
+    total, decisions = ops.shape(returns)  # of one glimpse there are no decisions
+    grouped = ops.reshape(returns, (total // episodes, episodes, decisions))
     others = (ops.sum(grouped, axis=1, keepdims=True) - grouped) / (episodes - 1)
-    return ops.stop_gradient(ops.reshape(others, (-1, decisions)))
+    return ops.stop_gradient(ops.reshape(others, (total, decisions)))
 
 
 def advantages(returns, baselines):

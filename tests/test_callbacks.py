@@ -27,7 +27,7 @@ SIGNS = {
 @pytest.fixture
 def compiled(make_model):
     model = make_model()
-    model.compile(jit_compile=JIT, **FEW_STEPS)
+    model.compile(baseline="learned", jit_compile=JIT, **FEW_STEPS)
     return model
 
 

@@ -45,6 +45,7 @@ def test_signs_worked_out_by_hand():
         play(places, [0, 1], expected),
     ]
     model = Puppet(script, num_glimpses=2)
+    model.compile(learning="hybrid")
     images, labels = np.zeros((2, 8, 8, 1)), np.array([1, 0])
     signs = vital_signs(model, images, labels, episodes=2)
     # Their mean is (0, 0.68).
@@ -84,7 +85,9 @@ def test_every_rule_has_signs(baseline, discount, make_model, batch):
 
 def test_one_glimpse_has_no_policy(make_model, batch):
     images, labels = batch
-    signs = vital_signs(make_model(num_glimpses=1), images, labels)
+    model = make_model(num_glimpses=1)
+    model.compile(baseline="learned")
+    signs = vital_signs(model, images, labels)
     assert signs["spread_over_images"] == signs["step_length"] == 0
     assert signs["baseline_explains"] == 0
 

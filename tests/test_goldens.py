@@ -21,6 +21,7 @@ from keras_ram import datasets
 
 FOLDER = Path(__file__).parent / "goldens"
 BASELINES = {"hybrid": "learned", "joint": "learned", "reinforce": "mean"}
+RULE = {"reward": "accuracy", "episodes": 1, "discount": 1.0}  # the paper's
 
 
 def first_class(logits, num_samples, **_):
@@ -49,6 +50,7 @@ def observe(learning):
         keras.optimizers.SGD(1.0),
         learning=learning,
         baseline=BASELINES[learning],
+        **RULE,
         jit_compile=JIT,
     )
     logs = model.train_on_batch(images, labels, return_dict=True)
@@ -90,7 +92,7 @@ def write():
         initial_location="center",
         seed=0,
     )
-    model.compile(keras.optimizers.Adam(5e-3))
+    model.compile(keras.optimizers.Adam(5e-3), learning="hybrid")
     model.fit(*train, epochs=30, verbose=2)
     bare = keras_ram.RAM.from_config(model.get_config())
     bare.build((None, 8, 8, 1))

@@ -168,9 +168,8 @@ def assert_same(update, gradient, part):
 )
 def test_hybrid_update_is_the_gradient(model, problem, reward, baseline):
     gradient = true_gradient(model, *problem, hard=reward == "accuracy")
-    update = mean_update(
-        model, *problem, reward=reward, baseline=baseline, episodes=EPISODES
-    )
+    rule = {"learning": "hybrid", "reward": reward, "baseline": baseline}
+    update = mean_update(model, *problem, **rule, episodes=EPISODES)
     assert_same(update, gradient, "location_sampler")
 
 
@@ -178,10 +177,9 @@ def test_hybrid_update_is_the_gradient(model, problem, reward, baseline):
 def test_joint_adds_the_gradient_through_the_policy(model, problem, baseline):
     """To core and glimpse net, and nothing to the others."""
     gradient = true_gradient(model, *problem, hard=True, policy_alone=True)
+    options = {"reward": "accuracy", "baseline": baseline, "discount": 1}
     hybrid, joint = (
-        mean_update(
-            model, *problem, learning=rule, baseline=baseline, episodes=EPISODES
-        )
+        mean_update(model, *problem, learning=rule, **options, episodes=EPISODES)
         for rule in ("hybrid", "joint")
     )
     added = {path: joint[path] - hybrid[path] for path in joint}
@@ -218,7 +216,8 @@ def test_hybrid_reward_reaches_the_location_network_alone(model, problem, option
     for choice in ({}, options):
         model.set_weights(start)
         model.location_sampler.seed_generator.state.assign([7, 0])
-        model.compile(keras.optimizers.SGD(1.0), jit_compile=JIT, **choice)
+        choice = {"learning": "hybrid", "jit_compile": JIT, **choice}
+        model.compile(keras.optimizers.SGD(1.0), **choice)
         model.train_on_batch(images, labels)
         updates.append({w.path: w.numpy() for w in model.trainable_weights})
     for path, value in updates[0].items():

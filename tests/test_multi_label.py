@@ -117,6 +117,7 @@ def test_losses_by_hand(learning, make_model, monkeypatch):
 def test_it_is_evaluated_saved_and_goes_on(model, tmp_path):
     model.compile(
         optimizer="sgd",
+        learning="hybrid",
         loss=keras.losses.BinaryCrossentropy(from_logits=True),
         metrics=["accuracy", keras.metrics.BinaryAccuracy],
         jit_compile=JIT,
@@ -286,6 +287,7 @@ def test_pictures_show_sets(model):
 
 
 def test_signs_count_whole_sets(model):
+    model.compile(learning="hybrid")
     model.classifier.kernel.assign(np.zeros((16, 3)))
     model.classifier.bias.assign([2.0, -2.0, 2.0])
     signs = keras_ram.vital_signs(model, IMAGES, SETS[[5, 5, 4, 7, 0, 5]])

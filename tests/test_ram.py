@@ -70,7 +70,7 @@ def test_one_glimpse(make_model, batch):
     images, labels = batch
     model = make_model(num_glimpses=1)
     assert model.rollout(images)["location_log_probs"].shape == (64, 0)
-    for learning in ("hybrid", "reinforce"):
+    for learning in ("joint", "hybrid", "reinforce"):
         model.compile(learning=learning, **FEW_STEPS)
         model.fit(images, labels, verbose=0)
 

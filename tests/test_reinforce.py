@@ -79,6 +79,7 @@ def test_one_glimpse_takes_no_decision():
     nothing = np.zeros((2, 0))
     np.testing.assert_array_equal(reinforce.reinforce_loss(nothing, nothing), [0, 0])
     np.testing.assert_array_equal(reinforce.baseline_loss(nothing, nothing), [0, 0])
+    assert reinforce.leave_one_out_baseline(nothing, episodes=2).shape == (2, 0)
 
 
 @pytest.mark.parametrize(

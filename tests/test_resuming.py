@@ -55,6 +55,7 @@ COMPILE_OPTIONS = [
     ),
     {
         "loss": "categorical_crossentropy",
+        "learning": "hybrid",
         "baseline": None,
         "guess_weights": (0, 1, 3),
         "metrics": ["top_k_categorical_accuracy"],

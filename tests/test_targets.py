@@ -75,7 +75,7 @@ def test_one_hot_labels(loss, make_model, batch):
 def test_one_hot_labels_of_unknown_width():
     shapes = ((None, None), (None, 10), (None,))
     rewards = tf.function(
-        LearningRule().rewards,
+        LearningRule("hybrid").rewards,
         input_signature=[tf.TensorSpec(shape) for shape in shapes],
     )
     guesses = np.array([3, 5, 7])

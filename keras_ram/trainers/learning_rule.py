@@ -17,19 +17,22 @@ BASELINES = ("learned", "mean", "leave_one_out", None)
 class LearningRule:
     """What a model learns from. `RAM.compile` describes the options.
 
+    Those that are `"auto"` become what goes with the others.
+
     Raises:
         ValueError: If an option is unknown, or does not go with another.
     """
 
-    learning: str = "hybrid"
-    reward: str = "accuracy"
-    baseline: str | None = "learned"
-    episodes: int = 1
-    discount: float = 1.0
+    learning: str = "joint"
+    reward: str = "auto"
+    baseline: str | None = "auto"
+    episodes: int | str = "auto"
+    discount: float | str = "auto"
     guess_weights: tuple | None = None
 
     def __post_init__(self):
         check_choice("learning", self.learning, LEARNING)
+        self._choose()
         check_choice("reward", self.reward, REWARDS)
         check_choice("baseline", self.baseline, BASELINES)
         check_integer("episodes", self.episodes)
@@ -52,6 +55,23 @@ class LearningRule:
             )
         if self.guess_weights is not None:
             self._check_guess_weights()
+
+    def _choose(self):
+        """Of joint learning what `examples/results.md` measured, else the paper's."""
+        joint = self.learning == "joint"
+        several = joint or self.baseline == "leave_one_out"
+        self._settle(
+            reward="probability" if joint else "accuracy",
+            episodes=4 if several else 1,
+            discount=0.5 if joint else 1.0,
+        )
+        compared = joint and self.episodes != 1
+        self._settle(baseline="leave_one_out" if compared else "learned")
+
+    def _settle(self, **values):
+        for name, value in values.items():
+            if getattr(self, name) == "auto":
+                object.__setattr__(self, name, value)
 
     def _check_guess_weights(self):
         weights = np.asarray(self.guess_weights)
