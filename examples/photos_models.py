@@ -61,8 +61,9 @@ def evidence(cnn, images, labels):
 
     - Zhou et al., "Learning deep features for discriminative localization", 2016
     """
-    *_, last_block, _, _, classifier = cnn.layers
-    features = keras.Model(cnn.inputs, last_block.output).predict(images, verbose=0)
+    *blocks, _, _, classifier = cnn.layers  # without pooling and dropout
+    looking = keras.Sequential([keras.Input(cnn.input_shape[1:]), *blocks])
+    features = looking.predict(images, verbose=0)
     kernel = ops.convert_to_numpy(classifier.kernel)  # (features, classes)
     maps = np.einsum("nhwc,cn->nhw", features, kernel[:, labels])
     height, width = maps.shape[1:]

@@ -25,6 +25,8 @@ MODULES = (
     "glimpse_sensor",
     "guesses",
     "location_sampler",
+    "peaks",
+    "pointing",
     "ram",
     "reinforce",
     "sizes",
