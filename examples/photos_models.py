@@ -11,13 +11,18 @@ import keras_ram
 
 def make_blocks(filters, halvings=None):
     """Convolutions, of which the first ones, or all, halve height and width."""
-    strides = [2] * (halvings or len(filters))
-    strides += [1] * (len(filters) - len(strides))
+    halvings = halvings or len(filters)
     return [
         layer
-        for number, stride in zip(filters, strides, strict=True)
+        for index, number in enumerate(filters)
         for layer in (
-            layers.Conv2D(number, 3, stride, padding="same", use_bias=False),
+            layers.Conv2D(
+                number,
+                3,
+                strides=2 if index < halvings else 1,
+                padding="same",
+                use_bias=False,
+            ),
             layers.BatchNormalization(momentum=0.95),
             layers.ReLU(),
         )

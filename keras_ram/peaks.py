@@ -57,7 +57,8 @@ class Peaks(keras.layers.Layer):
         places = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)  # (cells, 2)
         cells = ops.reshape(features, (-1, height * width, channels))
         largest = ops.max(cells, axis=1, keepdims=True)  # (B, 1, channels)
-        weights = ops.softmax(self.sharpness * cells, axis=1)
+        weights = ops.exp(self.sharpness * (cells - largest))  # a softmax over cells
+        weights = weights / ops.sum(weights, axis=1, keepdims=True)
         places = ops.convert_to_tensor(places.T, dtype=self.compute_dtype)
         means = ops.matmul(places, weights)  # (B, 2, channels)
         peaks = ops.concatenate([largest, largest * means], axis=1)

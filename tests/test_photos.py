@@ -15,6 +15,7 @@ sys.path.append(str(Path(__file__).parents[1] / "examples"))
 import photos
 import photos_data
 import photos_models
+from runs import read_curves
 
 pytestmark = pytest.mark.slow
 
@@ -76,6 +77,17 @@ def test_a_patch_touches_what_it_overlaps():
         assert photos_models.touched(masks, looked, 10).tolist() == [found]
 
 
+def test_evidence_is_where_the_class_has_its_largest_feature():
+    block = keras.layers.Conv2D(2, 1, use_bias=False)
+    cnn = photos_models.make_cnn([block], (4, 8, 2), 2)
+    block.kernel.assign(np.eye(2)[None, None])
+    cnn.layers[-1].kernel.assign(np.eye(2))
+    images = np.zeros((2, 4, 8, 2), "uint8")
+    images[:, 1, 6, 0] = images[:, 3, 0, 1] = 200
+    places = photos_models.evidence(cnn, images, np.array([0, 1]))
+    np.testing.assert_allclose(places, [[0.625, -0.25], [-0.875, 0.75]])
+
+
 def test_multiply_adds():
     shape = (8, 8, 3)
     cnn = photos_models.make_cnn(photos_models.make_blocks([5]), shape, 2)
@@ -85,12 +97,14 @@ def test_multiply_adds():
 def test_trains_and_tells(folder, tmp_path):
     arguments = ["--data", str(folder), "--output", str(tmp_path / "out")]
     arguments += "--size 32 32 --epochs 3 --first-epochs 1 --glimpses 2".split()
-    arguments += "--filters 4 --cnn-filters 4 8 --batch-size 8 --verbose 0".split()
+    arguments += "--pointing-epochs 2 --filters 4 4 4 4 --cnn-filters 4 8".split()
+    arguments += "--batch-size 8 --verbose 0".split()
     photos.main(arguments)
     run = tmp_path / "out/photos-photos-ram-s0"
     result = json.loads((run / "result.json").read_text())
     assert result["class_names"] == ["dark", "light"]
     assert len(result["curves"]["seconds"]) == 3
+    assert len(read_curves(run / "pointing.csv")["distance"]) == 2
     assert 0 <= result["test"]["touched_when_right"] <= 1
     model = keras_ram.RAM.from_preset(str(run / "model.keras"))
     assert model.class_names == ["dark", "light"]
