@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_weights_of_eight_bits(mnist, tmp_path):
-    """A third of the size; on all 10,000 test images 26 labels differ."""
+    """A third of the size; on all 10,000 test images 18 labels differ."""
     images, labels = mnist[2][0][:2000], mnist[2][1][:2000]
     images = (images / 255).astype("float32")
     whole, small = tmp_path / "whole.onnx", tmp_path / "small.onnx"
