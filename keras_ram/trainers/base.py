@@ -231,7 +231,8 @@ class BaseTrainer(GuardedModel):
             )
         else:
             labels = best_guess(logits, self.multi_label)
-        rewards = ops.reshape(self.rule.rewards(y, logits, labels), (-1, guesses))
+        known, _ = self._known_classes(y)
+        rewards = ops.reshape(self.rule.rewards(known, logits, labels), (-1, guesses))
         returns = self.rule.returns(rewards, decisions=log_probs.shape[1])
         baselines = self._baselines(rollout["baselines"], rewards[:, -1], returns)
         advantages = reinforce.advantages(returns, baselines)
@@ -259,12 +260,12 @@ class BaseTrainer(GuardedModel):
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
-        if not training:
-            rewards = self.rule.rewards(y, y_pred, best_guess(y_pred, self.multi_label))
-            self.reward_tracker.update_state(rewards)
         # A backend may learn from a label that there is not, or fail in its own way.
         # NaN stops `fit`, and this one carries no gradient.
         y, known = self._known_classes(y)
+        if not training:
+            rewards = self.rule.rewards(y, y_pred, best_guess(y_pred, self.multi_label))
+            self.reward_tracker.update_state(rewards)
         loss = super().compute_loss(x, y, y_pred, sample_weight, training)
         return ops.where(known, loss, float("nan"))
 
