@@ -29,14 +29,15 @@ def stop_when_sure(rollout, confidence, multi_label=False):
     sure = guesses.confidence(logits, multi_label) >= confidence  # (B, T)
     first = ops.cast(ops.argmax(sure, axis=1), "int32") + 1
     count = ops.where(ops.any(sure, axis=1), first, length)
-    taken = ops.minimum(
-        ops.arange(0, length, dtype="int32"), ops.expand_dims(count - 1, 1)
-    )
-    stopped = {
-        name: ops.take_along_axis(rollout[name], ops.expand_dims(taken, 2), axis=1)
-        for name in ("locations", "logits")
-    }
+    stopped = {n: _repeat_last(rollout[n], count) for n in ("locations", "logits")}
     return {**rollout, **stopped, "num_glimpses": count}
+
+
+def _repeat_last(values, count):
+    """Values `(batch, T, n)`, of which those after `count` glimpses repeat the last."""
+    taken = ops.arange(0, values.shape[1], dtype="int32")
+    taken = ops.minimum(taken, ops.expand_dims(count - 1, 1))  # (B, T)
+    return ops.take_along_axis(values, ops.expand_dims(taken, 2), axis=1)
 
 
 def look_until_sure(step, guess, state, confidence, multi_label, length, shrink):
@@ -66,27 +67,18 @@ def look_until_sure(step, guess, state, confidence, multi_label, length, shrink)
 
     def body(now):
         rows, sure = now["rows"], now["sure"]
-
-        def put(name, values):
-            """Into the rows that are not decided."""
-            if shrink:
-                return ops.scatter_update(now[name], ops.expand_dims(rows, 1), values)
-            kept = ops.reshape(sure, (-1, *[1] * (len(values.shape) - 1)))
-            return ops.where(kept, now[name], values)
-
-        later = ops.reshape(ops.arange(0, length) >= now["step"], (1, -1, 1))
-
-        def from_here(name, value):
-            """What this glimpse gave, and what remains if it is the last."""
-            before = ops.take(now[name], rows, axis=0) if shrink else now[name]
-            return put(name, ops.where(later, ops.expand_dims(value, 1), before))
-
+        here = ops.zeros_like(rows) + now["step"]
+        cells = ops.stack([rows, here], axis=1)  # (rows, 2)
         found, state = step(now["state"], rows)
         logits = guess(found["hidden_state"])
         written = {
-            "logits": from_here("logits", logits),
-            "locations": from_here("locations", found["location"]),
-            "num_glimpses": put("num_glimpses", ops.full_like(rows, 1) + now["step"]),
+            "logits": ops.scatter_update(now["logits"], cells, logits),
+            "locations": ops.scatter_update(now["locations"], cells, found["location"]),
+            "num_glimpses": (
+                ops.scatter_update(now["num_glimpses"], cells[:, :1], here + 1)
+                if shrink
+                else ops.where(sure, now["num_glimpses"], here + 1)
+            ),
         }
         if confidence is not None:
             enough = guesses.confidence(logits, multi_label) >= confidence
@@ -121,4 +113,6 @@ def look_until_sure(step, guess, state, confidence, multi_label, length, shrink)
         body,
         now,
     )
-    return {name: end[name] for name in ("logits", "locations", "num_glimpses")}
+    count = end["num_glimpses"]
+    stopped = {n: _repeat_last(end[n], count) for n in ("logits", "locations")}
+    return {**stopped, "num_glimpses": count}
