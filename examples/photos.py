@@ -229,7 +229,7 @@ def parse_arguments(arguments=None):
     add("--filters", type=int, nargs="+", default=(16, 32, 64))
     add("--cnn-filters", type=int, nargs="+", default=(16, 32, 64, 128, 128))
     add("--first-epochs", type=int, default=70, help="of learning on whole photos")
-    add("--pointing-epochs", type=int, default=30, help="of learning where to look")
+    add("--pointing-epochs", type=int, default=100, help="of learning where to look")
     add("--epochs", type=int, default=60, help="of learning from rewards")
     add("--learning-rate", type=float, default=1e-3)
     add("--batch-size", type=int, default=32)
