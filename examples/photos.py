@@ -106,11 +106,13 @@ def make(shape, names, data, options, folder):
 def teach(model, shape, data, options, folder):
     """Shows a model what the classes look like, and then where to look.
 
-    Its backbone learns the first on whole photos. Where it has evidence there for the
-    class of a training photo, is where the model is taught to look.
+    Its backbone learns the first on whole photos, with more convolutions on top, which
+    see more at once. Where these have evidence for the class of a training photo, is
+    where the model is taught to look.
     """
     *blocks, _ = model.glimpse_net.backbone.layers
-    cnn = photos_models.make_cnn(blocks, shape, model.num_classes)
+    more = photos_models.make_blocks(options.cnn_filters[len(options.filters) :])
+    cnn = photos_models.make_cnn([*blocks, *more], shape, model.num_classes)
     (folder / "first.csv").unlink(missing_ok=True)  # of one that was stopped
     cnn.fit(
         varied(data["train"], options, seed=1000 * options.seed + 999),
@@ -224,10 +226,10 @@ def parse_arguments(arguments=None):
     add("--size", type=int, nargs=2, default=(400, 300), help="height and width")
     add("--patch-size", type=int, help="default: see `keras_ram.retina`")
     add("--glimpses", type=int, default=5)
-    add("--filters", type=int, nargs="+", default=(16, 32, 64, 48))
+    add("--filters", type=int, nargs="+", default=(16, 32, 64))
     add("--cnn-filters", type=int, nargs="+", default=(16, 32, 64, 128, 128))
-    add("--first-epochs", type=int, default=40, help="of the backbone alone")
-    add("--pointing-epochs", type=int, default=30, help="of learning where to look")
+    add("--first-epochs", type=int, default=70, help="of learning on whole photos")
+    add("--pointing-epochs", type=int, default=100, help="of learning where to look")
     add("--epochs", type=int, default=60, help="of learning from rewards")
     add("--learning-rate", type=float, default=1e-3)
     add("--batch-size", type=int, default=32)

@@ -9,20 +9,13 @@ from keras import layers, ops
 import keras_ram
 
 
-def make_blocks(filters, halvings=None):
-    """Convolutions, of which the first ones, or all, halve height and width."""
-    halvings = halvings or len(filters)
+def make_blocks(filters):
+    """Convolutions, each of which halves height and width."""
     return [
         layer
-        for index, number in enumerate(filters)
+        for number in filters
         for layer in (
-            layers.Conv2D(
-                number,
-                3,
-                strides=2 if index < halvings else 1,
-                padding="same",
-                use_bias=False,
-            ),
+            layers.Conv2D(number, 3, strides=2, padding="same", use_bias=False),
             layers.BatchNormalization(momentum=0.95),
             layers.ReLU(),
         )
@@ -78,10 +71,7 @@ def evidence(cnn, images, labels):
 
 
 def make_ram(shape, class_names, options):
-    """A RAM whose retina fits the photos and whose backbone convolves.
-
-    Three convolutions halve, so of a patch of 32 cells 4x4 are left.
-    """
+    """A RAM whose retina fits the photos and whose backbone convolves."""
     height, width, channels = shape
     seen = keras_ram.retina(height, width, options.patch_size)
     side = seen["patch_size"]
@@ -99,7 +89,7 @@ def make_ram(shape, class_names, options):
         backbone=keras.Sequential(
             [
                 keras.Input((side, side, channels)),
-                *make_blocks(options.filters, halvings=3),
+                *make_blocks(options.filters),
                 keras_ram.Peaks(),
             ]
         ),

@@ -97,7 +97,7 @@ def test_multiply_adds():
 def test_trains_and_tells(folder, tmp_path):
     arguments = ["--data", str(folder), "--output", str(tmp_path / "out")]
     arguments += "--size 32 32 --epochs 3 --first-epochs 1 --glimpses 2".split()
-    arguments += "--pointing-epochs 2 --filters 4 4 4 4 --cnn-filters 4 8".split()
+    arguments += "--pointing-epochs 2 --filters 4 4 --cnn-filters 4 4 8".split()
     arguments += "--batch-size 8 --verbose 0".split()
     photos.main(arguments)
     run = tmp_path / "out/photos-photos-ram-s0"
