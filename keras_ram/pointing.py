@@ -3,7 +3,10 @@
 import keras
 from keras import ops
 
+from keras_ram import inputs
 from keras_ram.reinforce import label_log_probs
+from keras_ram.sizes import number_of
+from keras_ram.targets import check_labels
 from keras_ram.trainers import Trainer
 
 
@@ -28,7 +31,9 @@ class Pointing(keras.Model):
         What `model.rollout(images, training)` does.
 
     Raises:
-        ValueError: If the model is no RAM, or was not built.
+        ValueError: If the model is no RAM, or was not built; in `fit` and `evaluate`,
+            if images or classes do not fit it. Of a pipeline the first batch is looked
+            at.
 
     The targets of `fit` are a dict of `"places"`, `(batch, 2)`, `(x, y)` in [-1, 1] or
     NaN where there is none, and `"classes"`, the labels, as integers, or as sets with
@@ -68,6 +73,23 @@ class Pointing(keras.Model):
         ]
         self.distance_tracker = keras.metrics.Mean(name="distance")
         self.built = True
+
+    def fit(self, x=None, y=None, *args, **kwargs):
+        return super().fit(self._inspect(x, y), y, *args, **kwargs)
+
+    def evaluate(self, x=None, y=None, *args, **kwargs):
+        return super().evaluate(self._inspect(x, y), y, *args, **kwargs)
+
+    def _inspect(self, x, y):
+        model = self.model
+        if inputs.is_pipeline(x):
+            images, y, *_, x = inputs.first_batch(x)
+        else:
+            images = x = inputs.read(x)
+        inputs.check_images(images, model.input_spec.axes[-1])
+        sets = model.multi_label
+        check_labels(y["classes"], number_of(images), model.num_classes, True, sets)
+        return x
 
     def call(self, images, training=False):
         return self.model.rollout(images, training=training)

@@ -83,6 +83,25 @@ def test_it_learns_to_look_where_it_is_told(make_model, rng):
     assert (guesses == targets["classes"]).all()
 
 
+@pytest.mark.parametrize("way", ["fit", "evaluate"])
+def test_bad_data_is_refused(way, make_model, batch):
+    images, classes = batch
+    pointing = keras_ram.Pointing(make_model())
+    pointing.compile()
+    places = np.zeros((64, 2))
+    for x, y, text in (
+        (images * 255, classes, "255"),
+        (images[..., [0, 0, 0]], classes, "images of 1 channels"),
+        (images, classes + 1, r"Labels must be in \[0, 9\]"),
+        (images, np.eye(10)[classes], "one-hot rows"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            getattr(pointing, way)(x, {"places": places, "classes": y}, verbose=0)
+    data = [(images * 255, {"places": places, "classes": classes})]
+    with pytest.raises(ValueError, match="255"):
+        getattr(pointing, way)(iter(data), verbose=0)
+
+
 def test_only_a_built_ram_is_taught(make_model):
     for model in (keras_ram.RAM(10), keras.Sequential()):
         with pytest.raises(ValueError, match=r"Only a built `keras_ram.RAM` is taught"):
