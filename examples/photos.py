@@ -123,7 +123,7 @@ def teach(model, shape, data, options, folder):
             keras.callbacks.CSVLogger(folder / "first.csv"),
         ],
     )
-    model.compile(learning="joint")  # places train core and backbone as well
+    evidence = photos_models.evidence_of(cnn)
     pointing = keras_ram.Pointing(model)
     pointing.compile(keras.optimizers.Adam(1e-3, global_clipnorm=5.0))
     epoch = varied(data["train"], options, seed=1000 * options.seed + 998)
@@ -132,7 +132,7 @@ def teach(model, shape, data, options, folder):
         images, labels = map(np.concatenate, zip(*epoch, strict=True))
         epoch.on_epoch_end()
         targets = {
-            "places": photos_models.evidence(cnn, images, labels),
+            "places": evidence(images, labels),
             "classes": labels,
         }
         pointing.fit(

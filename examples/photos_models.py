@@ -45,15 +45,15 @@ def make_cnn(blocks, shape, num_classes):
     return cnn
 
 
-def evidence(cnn, images, labels):
-    """Where a classifier of whole photos has the most evidence for the class.
+def evidence_of(cnn):
+    """Tells where a classifier of whole photos has the most evidence for the class.
 
     Args:
-        cnn: As `make_cnn` makes it.
-        images, labels: `(n, height, width, channels)` and `(n,)`.
+        cnn: As `make_cnn` makes it, trained.
 
     Returns:
-        Places `(x, y)`, `(n, 2)`, in [-1, 1].
+        Function of images `(n, height, width, channels)` and labels `(n,)`, which gives
+        places `(x, y)`, `(n, 2)`, in [-1, 1].
 
     Reference:
 
@@ -61,13 +61,17 @@ def evidence(cnn, images, labels):
     """
     *blocks, _, _, classifier = cnn.layers  # without pooling and dropout
     looking = keras.Sequential([keras.Input(cnn.input_shape[1:]), *blocks])
-    features = looking.predict(images, verbose=0)
     kernel = ops.convert_to_numpy(classifier.kernel)  # (features, classes)
-    maps = np.einsum("nhwc,cn->nhw", features, kernel[:, labels])
-    height, width = maps.shape[1:]
-    rows, columns = np.divmod(maps.reshape(len(maps), -1).argmax(axis=1), width)
-    places = np.stack([(columns + 0.5) / width, (rows + 0.5) / height], axis=1)
-    return (2 * places - 1).astype("float32")
+
+    def evidence(images, labels):
+        features = looking.predict(images, verbose=0)
+        maps = np.einsum("nhwc,cn->nhw", features, kernel[:, labels])
+        height, width = maps.shape[1:]
+        rows, columns = np.divmod(maps.reshape(len(maps), -1).argmax(axis=1), width)
+        places = np.stack([(columns + 0.5) / width, (rows + 0.5) / height], axis=1)
+        return (2 * places - 1).astype("float32")
+
+    return evidence
 
 
 def make_ram(shape, class_names, options):

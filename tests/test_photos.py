@@ -84,7 +84,7 @@ def test_evidence_is_where_the_class_has_its_largest_feature():
     cnn.layers[-1].kernel.assign(np.eye(2))
     images = np.zeros((2, 4, 8, 2), "uint8")
     images[:, 1, 6, 0] = images[:, 3, 0, 1] = 200
-    places = photos_models.evidence(cnn, images, np.array([0, 1]))
+    places = photos_models.evidence_of(cnn)(images, np.array([0, 1]))
     np.testing.assert_allclose(places, [[0.625, -0.25], [-0.875, 0.75]])
 
 
