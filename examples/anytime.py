@@ -92,11 +92,10 @@ def lessons(digits, labels, options, epoch):
         batches = paper_tasks.Distorted(digits, labels, 28, 0, 500, seed=options.seed)
         epochs = []
         for _ in range(5):
-            parts = [batches[index] for index in range(len(batches))]
+            images, classes = map(np.concatenate, zip(*batches, strict=True))
             batches.on_epoch_end()
-            images, classes = map(np.concatenate, zip(*parts, strict=True))
             epochs.append(labelled(images, truth[classes], teachers))
-    mixed_from = options.epochs // 3
+    mixed_from = options.epochs // 3 if teachers else options.epochs
     return Lessons(epochs, exact, mixed_from, options.batch_size, options.seed, epoch)
 
 
