@@ -88,7 +88,7 @@ class BaseTrainer(GuardedModel):
                   next. With it go `"probability"`, `"leave_one_out"`, 4 and 0.5.
                 - `"hybrid"`: the same, but REINFORCE's gradient stops at the hidden
                   state. With it go the paper's `"accuracy"`, `"learned"`, 1 and 1:
-                  a step is done in half the time, and less is learned from it.
+                  a step takes a third of the time, and less is learned from it.
                 - `"reinforce"`: the label is drawn too, nothing is learned but
                   through the reward, and the gradient reaches every weight. With it
                   go the paper's options.
