@@ -89,41 +89,54 @@ def main(arguments=None):
 
 
 def make(shape, names, data, options, folder):
-    """The model, with a backbone that has seen the training photos."""
+    """The model, of which a RAM has been taught on the training photos."""
     if options.row == "cnn":
         blocks = photos_models.make_blocks(options.cnn_filters)
-        return photos_models.make_cnn(blocks, shape, len(names))
+        return photos_models.make_cnn(blocks, shape[-1], len(names))
     model = photos_models.make_ram(shape, names, options)
-    taught = folder / "taught.weights.h5"
-    if options.first_epochs and not taught.exists():
-        teach(model, shape, data, options, folder)
-        model.save_weights(taught)
     if options.first_epochs:
+        taught = folder / "taught.weights.h5"
+        if not taught.exists():
+            point(model, see(model, data, options, folder), data, options, folder)
+            model.save_weights(taught)
         model.load_weights(taught)
     return model
 
 
-def teach(model, shape, data, options, folder):
-    """Shows a model what the classes look like, and then where to look.
+def see(model, data, options, folder):
+    """Shows the backbone of a RAM on whole photos what the classes look like.
 
-    Its backbone learns the first on whole photos, with more convolutions on top, which
-    see more at once. Where these have evidence for the class of a training photo, is
-    where the model is taught to look.
+    More convolutions on top see more at once.
+
+    Returns:
+        The classifier of whole photos.
     """
     *blocks, _ = model.glimpse_net.backbone.layers
     more = photos_models.make_blocks(options.cnn_filters[len(options.filters) :])
-    cnn = photos_models.make_cnn([*blocks, *more], shape, model.num_classes)
-    (folder / "first.csv").unlink(missing_ok=True)  # of one that was stopped
-    cnn.fit(
-        varied(data["train"], options, seed=1000 * options.seed + 999),
-        epochs=options.first_epochs,
-        verbose=options.verbose,
-        callbacks=[
-            Balanced(*data["validation"]),
-            keras.callbacks.CSVLogger(folder / "first.csv"),
-        ],
-    )
-    evidence = photos_models.evidence_of(cnn)
+    channels = data["train"][0].shape[-1]
+    cnn = photos_models.make_cnn([*blocks, *more], channels, model.num_classes)
+    optimizer, loss = falling(2e-3, options.first_epochs, data, options)
+    cnn.compile(optimizer, loss, metrics=["accuracy"])
+    seen = folder / "first.weights.h5"
+    if not seen.exists():
+        (folder / "first.csv").unlink(missing_ok=True)  # of one that was stopped
+        cnn.fit(
+            varied(data["train"], options, 1000 * options.seed + 999, options.shrink),
+            epochs=options.first_epochs,
+            verbose=options.verbose,
+            callbacks=[
+                Balanced(*data["validation"]),
+                keras.callbacks.CSVLogger(folder / "first.csv"),
+            ],
+        )
+        cnn.save_weights(seen)
+    cnn.load_weights(seen)
+    return cnn
+
+
+def point(model, cnn, data, options, folder):
+    """Teaches a RAM to look where a classifier of whole photos has its evidence."""
+    evidence = photos_models.evidence_of(cnn, options.shrink)
     pointing = keras_ram.Pointing(model)
     pointing.compile(keras.optimizers.Adam(1e-3, global_clipnorm=5.0))
     epoch = varied(data["train"], options, seed=1000 * options.seed + 998)
@@ -131,10 +144,7 @@ def teach(model, shape, data, options, folder):
     for _ in range(options.pointing_epochs):
         images, labels = map(np.concatenate, zip(*epoch, strict=True))
         epoch.on_epoch_end()
-        targets = {
-            "places": evidence(images, labels),
-            "classes": labels,
-        }
+        targets = {"places": evidence(images), "classes": labels}
         pointing.fit(
             images,
             targets,
@@ -144,23 +154,29 @@ def teach(model, shape, data, options, folder):
         )
 
 
-def varied(train_data, options, seed):
+def varied(train_data, options, seed, shrink=(1,)):
     """An epoch shows as many photos as there are."""
     batches = -(-len(train_data[0]) // options.batch_size)
-    return photos_data.Varied(*train_data, options.batch_size, batches, seed)
+    return photos_data.Varied(*train_data, options.batch_size, batches, seed, shrink)
+
+
+def falling(learning_rate, epochs, data, options):
+    """An optimizer whose learning rate falls until the last epoch, and the loss."""
+    batches = -(-len(data["train"][0]) // options.batch_size)
+    rate = keras.optimizers.schedules.CosineDecay(
+        learning_rate, epochs * batches, alpha=0.02
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    return keras.optimizers.Adam(rate, global_clipnorm=5.0), loss
 
 
 def train(model, data, options, folder):
     """Fits the model, in two stages if it looks around."""
-    batches = -(-len(data["train"][0]) // options.batch_size)
-    rate = keras.optimizers.schedules.CosineDecay(
-        options.learning_rate, options.epochs * batches, alpha=0.02
-    )
-    optimizer = keras.optimizers.Adam(rate, global_clipnorm=5.0)
+    optimizer, loss = falling(options.learning_rate, options.epochs, data, options)
     stages = [(options.epochs * 2 // 3, 1), (options.epochs, 1 / 3)]
     for until, share in stages:
         if options.row == "cnn":
-            model.compile(optimizer, model.loss, metrics=["accuracy"])
+            model.compile(optimizer, loss, metrics=["accuracy"])
         else:
             model.location_sampler.stddev = share * options.stddev
             model.compile(
@@ -228,6 +244,7 @@ def parse_arguments(arguments=None):
     add("--glimpses", type=int, default=5)
     add("--filters", type=int, nargs="+", default=(16, 32, 64))
     add("--cnn-filters", type=int, nargs="+", default=(16, 32, 64, 128, 128))
+    add("--shrink", type=int, nargs="+", default=(1, 2, 4), help="photos seen at first")
     add("--first-epochs", type=int, default=70, help="of learning on whole photos")
     add("--pointing-epochs", type=int, default=100, help="of learning where to look")
     add("--epochs", type=int, default=60, help="of learning from rewards")

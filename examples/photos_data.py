@@ -116,11 +116,15 @@ class Varied(keras.utils.PyDataset):
         batch_size: Int.
         batches: Int, of an epoch.
         seed: Int.
+        shrink: Sequence of ints. One batch after the other shows photos at one
+            over each of these of their height and width.
     """
 
-    def __init__(self, images, labels, batch_size, batches, seed, **kwargs):
+    def __init__(
+        self, images, labels, batch_size, batches, seed, shrink=(1,), **kwargs
+    ):
         super().__init__(**kwargs)
-        self.images, self.labels = images, labels
+        self.images, self.labels, self.shrink = images, labels, shrink
         self.batch_size, self.batches, self.seed = batch_size, batches, seed
         self.epoch = 0
 
@@ -134,7 +138,19 @@ class Varied(keras.utils.PyDataset):
         rng = np.random.default_rng([self.seed, self.epoch, index])
         classes = rng.integers(self.labels.max() + 1, size=self.batch_size)
         rows = [rng.choice(np.flatnonzero(self.labels == label)) for label in classes]
-        return np.stack([vary(self.images[row], rng) for row in rows]), classes
+        photos = [vary(self.images[row], rng) for row in rows]
+        factor = self.shrink[index % len(self.shrink)]
+        return np.stack([shrunk(photo, factor) for photo in photos]), classes
+
+
+def shrunk(image, factor):
+    """A photo at one over `factor` of its height and width, of any channels."""
+    small = _picture(image).reduce(factor)
+    return np.asarray(small).reshape((*small.size[::-1], image.shape[-1]))
+
+
+def _picture(image):
+    return Image.fromarray(image if image.shape[-1] > 1 else image[..., 0])
 
 
 def vary(image, rng):
@@ -150,8 +166,7 @@ def vary(image, rng):
     moved = centre * (1 + rng.uniform(-0.15, 0.15, size=2))
     c = moved[0] - a * centre[0] - b * centre[1]
     f = moved[1] - d * centre[0] - e * centre[1]
-    photo = Image.fromarray(image if channels > 1 else image[..., 0])
-    photo = photo.transform(
+    photo = _picture(image).transform(
         (width, height), Image.Transform.AFFINE, (a, b, c, d, e, f), Image.BILINEAR
     )
     varied = np.asarray(photo, "float32").reshape(image.shape)

@@ -4,6 +4,7 @@ import math
 
 import keras
 import numpy as np
+import photos_data
 from keras import layers, ops
 
 import keras_ram
@@ -22,52 +23,92 @@ def make_blocks(filters):
     ]
 
 
-def make_cnn(blocks, shape, num_classes):
-    """A classifier of whole photos, whose last convolution says what is somewhere.
+@keras.saving.register_keras_serializable("photos")
+class OnePlace(layers.Layer):
+    """Classifies by what is seen at one place, of which it is not sure.
+
+    What is told at a place counts by the attention to it, which is the same for all
+    classes: p(class) = sum over places of p(place) p(class | place). To be right, the
+    attention has to be where the class is told best.
+
+    Args:
+        num_classes: Int.
+
+    Call arguments:
+        features: Tensor of shape `(batch, height, width, channels)`.
+
+    Returns:
+        Log-probabilities, `(batch, num_classes)`, which are logits as well.
+    """
+
+    def __init__(self, num_classes, **kwargs):
+        super().__init__(**kwargs)
+        self.num_classes = num_classes
+        self.classes = layers.Conv2D(num_classes, 1)
+        self.attention = layers.Conv2D(1, 1)
+
+    def build(self, features_shape):
+        self.classes.build(features_shape)
+        self.attention.build(features_shape)
+
+    def call(self, features):
+        maps = [self.classes(features), self.attention(features)]
+        cells = ops.shape(features)[1] * ops.shape(features)[2]
+        classes, attention = (ops.reshape(m, (-1, cells, m.shape[-1])) for m in maps)
+        log_probs = ops.log_softmax(attention, axis=1) + ops.log_softmax(classes)
+        return ops.logsumexp(log_probs, axis=1)
+
+    def compute_output_shape(self, features_shape):
+        return (features_shape[0], self.num_classes)
+
+    def get_config(self):
+        return {**super().get_config(), "num_classes": self.num_classes}
+
+
+def make_cnn(blocks, channels, num_classes):
+    """A classifier of whole photos.
 
     Args:
         blocks: Layers, which may be those of a backbone.
-        shape: Tuple `(height, width, channels)`.
+        channels: Int, of the photos, which may be of any size.
         num_classes: Int.
     """
-    cnn = keras.Sequential(
+    return keras.Sequential(
         [
-            keras.Input(shape),
+            keras.Input((None, None, channels)),
             layers.Rescaling(1 / 255),
             *blocks,
-            layers.GlobalMaxPooling2D(),
             layers.Dropout(0.3),
-            layers.Dense(num_classes),
+            OnePlace(num_classes),
         ]
     )
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    cnn.compile(keras.optimizers.Adam(2e-3), loss, metrics=["accuracy"])
-    return cnn
 
 
-def evidence_of(cnn):
-    """Tells where a classifier of whole photos has the most evidence for the class.
+def evidence_of(cnn, shrink):
+    """Tells where a classifier of whole photos would look.
 
     Args:
         cnn: As `make_cnn` makes it, trained.
+        shrink: Ints. The photos are seen at one over each of these of their size, and
+            attention to a place is the product of all of them.
 
     Returns:
-        Function of images `(n, height, width, channels)` and labels `(n,)`, which gives
-        places `(x, y)`, `(n, 2)`, in [-1, 1].
-
-    Reference:
-
-    - Zhou et al., "Learning deep features for discriminative localization", 2016
+        Function of images `(n, height, width, channels)`, which gives places `(x, y)`,
+        `(n, 2)`, in [-1, 1].
     """
-    *blocks, _, _, classifier = cnn.layers  # without pooling and dropout
+    *blocks, _, head = cnn.layers  # without dropout
     looking = keras.Sequential([keras.Input(cnn.input_shape[1:]), *blocks])
-    kernel = ops.convert_to_numpy(classifier.kernel)  # (features, classes)
+    looking.add(head.attention)
 
-    def evidence(images, labels):
-        features = looking.predict(images, verbose=0)
-        maps = np.einsum("nhwc,cn->nhw", features, kernel[:, labels])
-        height, width = maps.shape[1:]
-        rows, columns = np.divmod(maps.reshape(len(maps), -1).argmax(axis=1), width)
+    def evidence(images):
+        maps = []
+        for factor in sorted(shrink):
+            small = np.stack([photos_data.shrunk(image, factor) for image in images])
+            maps.append(looking.predict(small, 32, verbose=0))
+        cells = maps[0].shape[1:3]  # the finest
+        total = sum(ops.convert_to_numpy(ops.image.resize(m, cells)) for m in maps)
+        height, width = total.shape[1:3]
+        rows, columns = np.divmod(total.reshape(len(total), -1).argmax(axis=1), width)
         places = np.stack([(columns + 0.5) / width, (rows + 0.5) / height], axis=1)
         return (2 * places - 1).astype("float32")
 
@@ -119,16 +160,15 @@ def multiply_adds(model, shape):
         return model.num_glimpses * look + _matrices(model.classifier)
     total, shape = 0, (None, *shape)
     for layer in model.layers:
+        convolutions = [layer]
+        if isinstance(layer, OnePlace):
+            convolutions = [layer.classes, layer.attention]
+        for part in convolutions:
+            if isinstance(part, layers.Conv2D):
+                cells = math.prod(part.compute_output_shape(shape)[1:3])
+                total += cells * math.prod(part.kernel.shape)
         shape = layer.compute_output_shape(shape)
-        convolves = isinstance(layer, layers.Conv2D)
-        cells = math.prod(shape[1:3]) if convolves else 1
-        total += cells * _size(layer)
     return total
-
-
-def _size(layer):
-    """Numbers in the kernel of a layer, or 0."""
-    return math.prod(layer.kernel.shape) if hasattr(layer, "kernel") else 0
 
 
 def _matrices(part):

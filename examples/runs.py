@@ -77,7 +77,8 @@ def save_bare(model, image_shape, file, **config):
         **config: What is to be otherwise, such as `name`.
     """
     bare = type(model).from_config({**model.get_config(), **config})
-    bare.build((None, *image_shape))
+    if not bare.built:
+        bare.build((None, *image_shape))
     bare.set_weights(model.get_weights())
     bare.save(file)
 

@@ -77,26 +77,59 @@ def test_a_patch_touches_what_it_overlaps():
         assert photos_models.touched(masks, looked, 10).tolist() == [found]
 
 
-def test_evidence_is_where_the_class_has_its_largest_feature():
+def test_a_classifier_decides_by_the_place_it_attends_to():
+    head = photos_models.OnePlace(2)
+    head.build((None, 1, 3, 2))
+    head.classes.kernel.assign([[[[2.0, 0], [0, 0]]]])  # the first class, by the first
+    head.attention.kernel.assign([[[[0.0], [1]]]])  # feature, where the second is
+    features = np.array([[[[1.0, 0], [0, 2], [3, 0]]]], "float32")
+    log_probs = keras.ops.convert_to_numpy(head(features))
+    attention = np.exp([0, 2, 0]) / np.exp([0, 2, 0]).sum()
+    first = 1 / (1 + np.exp(-np.array([2.0, 0, 6])))
+    expected = np.log([attention @ first, attention @ (1 - first)])
+    np.testing.assert_allclose(log_probs, [expected], rtol=1e-5)
+
+
+def test_evidence_is_where_the_attention_of_all_sizes_is():
     block = keras.layers.Conv2D(2, 1, use_bias=False)
-    cnn = photos_models.make_cnn([block], (4, 8, 2), 2)
+    cnn = photos_models.make_cnn([block], 2, 2)
     block.kernel.assign(np.eye(2)[None, None])
-    cnn.layers[-1].kernel.assign(np.eye(2))
+    cnn.layers[-1].attention.kernel.assign([[[[1.0], [-1]]]])
     images = np.zeros((2, 4, 8, 2), "uint8")
-    images[:, 1, 6, 0] = images[:, 3, 0, 1] = 200
-    places = photos_models.evidence_of(cnn)(images, np.array([0, 1]))
+    images[:, 1, 6, 0] = images[1, 1, 6, 1] = images[1, 3, 0, 0] = 200
+    places = photos_models.evidence_of(cnn, [1])(images)
     np.testing.assert_allclose(places, [[0.625, -0.25], [-0.875, 0.75]])
+    images[0, 2:, :2, 0] = 150  # less in one pixel, and more in the mean of four
+    places = photos_models.evidence_of(cnn, [2, 1])(images)
+    assert places[0, 0] < 0 < places[0, 1]
+
+
+def test_batches_are_shrunk_one_after_the_other(rng):
+    images = rng.integers(256, size=(4, 8, 12, 3)).astype("uint8")
+    small = photos_data.shrunk(images[0], 2)
+    means = images[0].reshape(4, 2, 6, 2, 3).mean(axis=(1, 3))
+    np.testing.assert_allclose(small, means, atol=0.51)  # rounded
+    grey = photos_data.shrunk(images[0][..., :1], 2)
+    np.testing.assert_array_equal(grey, small[..., :1])
+    epoch = photos_data.Varied(images, np.arange(4), 2, 3, 0, shrink=(1, 4))
+    assert [batch.shape for batch, _ in epoch] == [
+        (2, 8, 12, 3),
+        (2, 2, 3, 3),
+        (2, 8, 12, 3),
+    ]
 
 
 def test_multiply_adds():
     shape = (8, 8, 3)
-    cnn = photos_models.make_cnn(photos_models.make_blocks([5]), shape, 2)
-    assert photos_models.multiply_adds(cnn, shape) == 16 * 27 * 5 + 5 * 2
+    cnn = photos_models.make_cnn(photos_models.make_blocks([5]), 3, 2)
+    assert photos_models.multiply_adds(cnn, shape) == 16 * (27 * 5 + 5 * 3)
 
 
 def test_trains_and_tells(folder, tmp_path):
     arguments = ["--data", str(folder), "--output", str(tmp_path / "out")]
-    arguments += "--size 32 32 --epochs 3 --first-epochs 1 --glimpses 2".split()
+    arguments += (
+        "--size 32 32 --shrink 1 2 --epochs 3 --first-epochs 1 --glimpses 2".split()
+    )
     arguments += "--pointing-epochs 2 --filters 4 4 --cnn-filters 4 4 8".split()
     arguments += "--batch-size 8 --verbose 0".split()
     photos.main(arguments)
