@@ -91,11 +91,11 @@ def test_a_classifier_decides_by_the_place_it_attends_to():
 
 
 def test_evidence_is_where_the_attention_of_all_sizes_is():
-    block = keras.layers.Conv2D(2, 1, use_bias=False)
-    cnn = photos_models.make_cnn([block], 2, 2)
-    block.kernel.assign(np.eye(2)[None, None])
-    cnn.layers[-1].attention.kernel.assign([[[[1.0], [-1]]]])
-    images = np.zeros((2, 4, 8, 2), "uint8")
+    block = keras.layers.Conv2D(3, 1, use_bias=False)
+    cnn = photos_models.make_cnn([block], 3, 2)
+    block.kernel.assign(np.eye(3)[None, None])
+    cnn.layers[-1].attention.kernel.assign([[[[1.0], [-1], [0]]]])
+    images = np.zeros((2, 4, 8, 3), "uint8")
     images[:, 1, 6, 0] = images[1, 1, 6, 1] = images[1, 3, 0, 0] = 200
     places = photos_models.evidence_of(cnn, [1])(images)
     np.testing.assert_allclose(places, [[0.625, -0.25], [-0.875, 0.75]])
