@@ -6,7 +6,7 @@ from keras_ram.export.check import check, signature
 from keras_ram.export.publication import published
 
 from keras_ram.extras import extra
-from keras_ram.server import OUTPUTS, Server
+from keras_ram.server import OUTPUTS, Server, describe
 from keras_ram.validation import check_choice, check_file
 
 OPSET = 18  # the highest that tf2onnx writes
@@ -22,8 +22,8 @@ def export_onnx(model, path, input_dtype="float32", overwrite=False):
     Its input is `images`. Its outputs are those of `export_saved_model`: `logits`,
     `probabilities`, `locations`, `num_glimpses` and `step_probabilities`. Batch,
     height and width are free.
-    The file's metadata tell the settings of the model, the names of its classes and
-    how to scale pixels; what is no string is JSON.
+    The file's metadata tell the settings of the model, the names of its classes, the
+    sizes of the training images and how to scale pixels; what is no string is JSON.
     What was written is checked, run in ONNX Runtime, and compared with the
     model before it is published.
 
@@ -89,22 +89,9 @@ def export_onnx(model, path, input_dtype="float32", overwrite=False):
 
 
 def _metadata(model, input_dtype):
-    sensor = model.glimpse_sensor
-    values = {
-        "name": model.name,
-        "num_classes": model.num_classes,
-        "multi_label": model.multi_label,
-        "num_glimpses": model.num_glimpses,
-        "stop_confidence": model.stop_confidence,
-        "patch_size": sensor.patch_size,
-        "scales": list(sensor.scales),
-        "shares": list(sensor.shares),
-        "channels": model.input_spec.axes[-1],
-        "input": SCALING[input_dtype],
-        "locations": "(x, y) of each glimpse; -1 and 1 are the image's edges",
-    }
-    if model.class_names:
-        values["class_names"] = model.class_names
+    values = {**describe(model), "input": SCALING[input_dtype]}
+    if not model.class_names:
+        del values["class_names"]
     return {
         f"keras_ram.{name}": value if isinstance(value, str) else json.dumps(value)
         for name, value in values.items()

@@ -8,7 +8,7 @@ from keras_ram.export.check import check, random_images, signature
 from keras_ram.export.publication import published
 
 from keras_ram.extras import extra
-from keras_ram.server import Server, write_labels
+from keras_ram.server import Server, write_assets
 from keras_ram.validation import check_integer
 
 # And the pixels that each of them sees.
@@ -35,9 +35,11 @@ def export_saved_model(model, path, version=1, overwrite=False):
     each, and turned as they are stored: a note in them that says otherwise is not
     read. Files of one batch may differ in size; they are looked at one by one.
 
-    The requests that TF Serving replays to warm up lie in `assets.extra`, and the
-    names of the classes, if there are any, in `assets/labels.txt`, one a line. What
-    was written is loaded and compared with the model before it is published.
+    The requests that TF Serving replays to warm up lie in `assets.extra`, the names
+    of the classes, if there are any, in `assets/labels.txt`, one a line, and what else
+    there is to know, such as the sizes of the training images, in
+    `assets/model.json`. What was written is loaded and compared with the model before
+    it is published.
 
     Args:
         model: A `keras_ram.RAM` that was built: fitted, called or loaded.
@@ -72,9 +74,8 @@ def export_saved_model(model, path, version=1, overwrite=False):
     signatures = _signatures(server)
     with published(Path(path) / str(version), overwrite) as folder:
         with tempfile.TemporaryDirectory() as scratch:
-            if model.class_names:
-                labels = write_labels(model.class_names, scratch)
-                module.labels = tf.saved_model.Asset(labels)
+            files = write_assets(model, scratch)
+            module.files = [tf.saved_model.Asset(file) for file in files]
             tf.saved_model.save(module, str(folder), signatures=signatures)
         _write_warmup(server, signatures, folder / "assets.extra")
         loaded = tf.saved_model.load(str(folder))

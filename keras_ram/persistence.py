@@ -5,9 +5,9 @@ from pathlib import Path
 
 import keras
 
-from keras_ram.class_names import Named
+from keras_ram.class_names import Described
 from keras_ram.presets import load
-from keras_ram.server import Server, write_labels
+from keras_ram.server import Server, write_assets
 from keras_ram.validation import check_names
 
 # That can be frozen. The config of the core has its own word for it.
@@ -18,7 +18,7 @@ NOT_QUANTIZED = (
 )
 
 
-class Persistent(Named):
+class Persistent(Described):
     """A trained model that comes from files and goes into them."""
 
     _frozen_weights = (), None
@@ -74,7 +74,8 @@ class Persistent(Named):
         The artifact takes `images`, float32, of any batch size, height and
         width, and gives what the artifacts of `keras_ram.export` give: on
         TensorFlow in every format, on JAX in `"tf_saved_model"`. A SavedModel
-        holds the names of the classes in `assets/labels.txt`.
+        holds the names of the classes in `assets/labels.txt`, and what else there is
+        to know, as the metadata of an ONNX file tell it, in `assets/model.json`.
 
         Args:
             filepath, format, verbose, input_signature, **kwargs: As in Keras.
@@ -85,8 +86,8 @@ class Persistent(Named):
             # JAX has no gradient of a loop that may end at any step.
             kwargs = {"jax2tf_kwargs": {"with_gradient": False}, **kwargs}
         server.export(str(filepath), format, verbose, signature, **kwargs)
-        if format == "tf_saved_model" and self.class_names:
-            write_labels(self.class_names, Path(filepath, "assets"))
+        if format == "tf_saved_model":
+            write_assets(self, Path(filepath, "assets"))
 
     def quantize(self, *args, **kwargs):
         # A file of it could not be loaded: the config does not know of it.
@@ -106,12 +107,14 @@ class Persistent(Named):
     def from_config(cls, config):
         config = dict(config)
         parts = config.pop("frozen", ())  # older files do not have these
+        image_sizes = config.pop("image_sizes", None)
         weights = config.pop("frozen_weights", ())
         number = config.pop("number_of_weights", None)
         model = super().from_config(config)
         for part in parts:
             getattr(model, part).trainable = False
         model._frozen_weights = weights, number  # which are made by `build`
+        model.image_sizes = image_sizes and tuple(map(tuple, image_sizes))
         return model
 
     def freeze_as_saved(self):
@@ -143,12 +146,13 @@ class Persistent(Named):
                 index for index, weight in enumerate(weights) if not weight.trainable
             ],
             "number_of_weights": len(weights),
+            "image_sizes": self.image_sizes,
         }
         return {**super().get_config(), **config}
 
 
 def _with_new_classifier(model, asked):
-    of_the_old = dict.fromkeys(("stop_confidence", "class_names"))
+    of_the_old = dict.fromkeys(("stop_confidence", "class_names", "image_sizes"))
     fresh = type(model).from_config({**model.get_config(), **of_the_old, **asked})
     fresh.build((None, None, None, model.input_spec.axes[-1]))
     fresh.classifier.trainable = True  # it has everything to learn

@@ -1,5 +1,6 @@
 """What a trained model does outside a notebook."""
 
+import json
 import tempfile
 from pathlib import Path
 
@@ -17,16 +18,38 @@ OUTPUTS = (
 )
 
 
-def write_labels(class_names, folder):
-    """Writes the names of the classes to `labels.txt`, one a line.
+def describe(model):
+    """What there is to know of a model where it is served, for JSON."""
+    sensor = model.glimpse_sensor
+    return {
+        "name": model.name,
+        "num_classes": model.num_classes,
+        "class_names": model.class_names,
+        "multi_label": model.multi_label,
+        "num_glimpses": model.num_glimpses,
+        "stop_confidence": model.stop_confidence,
+        "image_sizes": model.image_sizes,
+        "patch_size": sensor.patch_size,
+        "scales": list(sensor.scales),
+        "shares": list(sensor.shares),
+        "channels": model.input_spec.axes[-1],
+        "locations": "(x, y) of each glimpse; -1 and 1 are the image's edges",
+    }
+
+
+def write_assets(model, folder):
+    """Writes `model.json`, and the names of the classes to `labels.txt`, one a line.
 
     Returns:
-        String, the path of the file.
+        List of strings, the paths of the files.
     """
-    file = Path(folder, "labels.txt")
-    file.parent.mkdir(exist_ok=True)
-    file.write_bytes("".join(f"{name}\n" for name in class_names).encode())
-    return str(file)
+    contents = {"model.json": json.dumps(describe(model), indent=1)}
+    if model.class_names:
+        contents["labels.txt"] = "".join(f"{name}\n" for name in model.class_names)
+    Path(folder).mkdir(exist_ok=True)
+    for name, text in contents.items():
+        Path(folder, name).write_bytes(text.encode())
+    return [str(Path(folder, name)) for name in contents]
 
 
 class Server(keras.Model):

@@ -85,6 +85,24 @@ def images_and_sizes(images):
     return images["images"], images["sizes"]
 
 
+def range_of_sizes(images, others=None):
+    """The least and the largest height and width of images.
+
+    Args:
+        images: Array, or a dict as `pad_images` makes it.
+        others: `None`, or what this gave for other images, which are counted in.
+
+    Returns:
+        A pair of `(height, width)`, of ints. No image need be of such a size: the
+        least width may be that of another than the least height.
+    """
+    images, sizes = images_and_sizes(images)
+    if sizes is None:
+        sizes = [images.shape[1:3]]
+    sizes = np.array([*keras.ops.convert_to_numpy(sizes), *(others or ())])
+    return tuple(tuple(edge(axis=0).tolist()) for edge in (sizes.min, sizes.max))
+
+
 def check_sizes(sizes, images_shape):
     """Raises `ValueError` if images of these sizes are not in the padded ones.
 

@@ -213,16 +213,22 @@ def test_a_half_precision_model_is_exported_in_float32(make_model, tmp_path, rng
 def test_artifacts_hold_the_names_of_the_classes(make_model, tmp_path):
     names = ["cat", "great tit"]
     model = make_model(num_classes=2, class_names=names, stop_confidence=0.9)
+    model.image_sizes = ((8, 9), (30, 20))
     export_onnx(model, tmp_path / "m.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
     metadata = session.get_modelmeta().custom_metadata_map
     assert json.loads(metadata["keras_ram.class_names"]) == names
     assert json.loads(metadata["keras_ram.stop_confidence"]) == 0.9
     assert json.loads(metadata["keras_ram.num_glimpses"]) == 3
+    assert json.loads(metadata["keras_ram.image_sizes"]) == [[8, 9], [30, 20]]
     export_saved_model(model, tmp_path / "ours")
     model.export(tmp_path / "keras", "tf_saved_model", False)
     for folder in (tmp_path / "ours/1", tmp_path / "keras"):
         assert (folder / "assets/labels.txt").read_text() == "cat\ngreat tit\n"
+        told = json.loads((folder / "assets/model.json").read_text())
+        assert told["image_sizes"] == [[8, 9], [30, 20]]
+        assert told["stop_confidence"] == 0.9
+        assert told["class_names"] == names
     # Part of what is loaded, so it goes along when that is saved again.
     loaded = tf.saved_model.load(tmp_path / "ours/1")
     tf.saved_model.save(loaded, tmp_path / "again", signatures=loaded.signatures)
@@ -236,6 +242,7 @@ def test_metadata_tells_how_to_use_the_file(onnx_file, model):
     assert json.loads(metadata["keras_ram.scales"]) == [1, 2]
     assert json.loads(metadata["keras_ram.num_classes"]) == 10
     assert json.loads(metadata["keras_ram.stop_confidence"]) is None
+    assert json.loads(metadata["keras_ram.image_sizes"]) == [[8, 8], [8, 8]]
     assert "keras_ram.class_names" not in metadata
     interval = "[0, 255]" if onnx_file.stem == "uint8" else "[0, 1]"
     assert interval in metadata["keras_ram.input"]

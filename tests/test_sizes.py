@@ -278,3 +278,30 @@ def test_ragged_batches_are_refused_with_their_remedy(model, photos):
         model.predict(ragged, verbose=0)
     with pytest.raises(ValueError, match=r"do not make ragged batches.*padded_batch"):
         model.rollout(next(iter(ragged))[0])
+
+
+def test_the_model_remembers_the_sizes_that_it_learned_from(
+    make_model, photos, tmp_path
+):
+    model = make_model(3, num_classes=3)
+    model.compile(episodes=2, **FEW_STEPS)
+    assert model.image_sizes is None
+    model.predict(photos, verbose=0)
+    model.evaluate(photos, LABELS, verbose=0)
+    assert model.image_sizes is None  # nothing was learned
+    square = np.stack([photos[0][:50, :50]] * 2)
+    model.fit(square, LABELS[:2], validation_data=(photos, LABELS), verbose=0)
+    assert model.image_sizes == ((50, 50), (50, 50))
+    model.fit(photos[2:], LABELS[2:], verbose=0)
+    assert model.image_sizes == ((31, 9), (97, 128))
+    batch = (photos[0][None], LABELS[:1])
+    one = {"steps_per_epoch": 1, "shuffle": False}
+    model.fit((batch for _ in range(1)), verbose=0, **one)
+    assert model.image_sizes == ((31, 9), (150, 260))
+    model.save(tmp_path / "m.keras")
+    load = keras_ram.RAM.from_preset
+    assert load(tmp_path / "m.keras").image_sizes == ((31, 9), (150, 260))
+    assert load(tmp_path / "m.keras", num_classes=2).image_sizes is None
+    config = model.get_config()
+    del config["image_sizes"]  # as in older files
+    assert keras_ram.RAM.from_config(config).image_sizes is None

@@ -23,6 +23,9 @@ class GuardedModel(keras.Model):
         """Calls `fit`, `evaluate` or `predict` of Keras."""
         return getattr(super(), method)(**options)
 
+    def notice(self, images):
+        """Takes note of images that are learned from, or of the first batch."""
+
     def compile_anew(self):
         """Replaces what was compiled, where an attribute that it read has changed."""
         for name in ("train", "test", "predict"):
@@ -68,7 +71,7 @@ class GuardedModel(keras.Model):
         validation_batch_size=None,
         validation_freq=1,
     ):
-        x, y, sample_weight = self._inspect(x, y, sample_weight)
+        x, y, sample_weight = self._inspect(x, y, sample_weight, trains=True)
         self.check_trainable()
         if isinstance(validation_data, (tuple, list)):
             given = len(validation_data)
@@ -144,7 +147,7 @@ class GuardedModel(keras.Model):
     def train_on_batch(
         self, x, y=None, sample_weight=None, class_weight=None, return_dict=False
     ):
-        x, y, sample_weight = self._inspect(x, y, sample_weight)
+        x, y, sample_weight = self._inspect(x, y, sample_weight, trains=True)
         self.check_trainable()
         class_weight = self._class_weights(class_weight)
         return super().train_on_batch(x, y, sample_weight, class_weight, return_dict)
@@ -160,7 +163,7 @@ class GuardedModel(keras.Model):
     def _class_weights(self, weights):
         return targets.class_weights(weights, self.num_classes, self.multi_label)
 
-    def _inspect(self, x, y=None, sample_weight=None, learns=True):
+    def _inspect(self, x, y=None, sample_weight=None, learns=True, trains=False):
         """Looks at all images of an array, and at the first batch of a pipeline.
 
         So nothing is compiled, and no weight made, for what cannot be learned.
@@ -177,6 +180,8 @@ class GuardedModel(keras.Model):
             first = x, y, sample_weight
         if first[0] is not None:  # or they are spread over devices
             self._check(*first, learns)
+            if trains:
+                self.notice(first[0])
         return x, y, sample_weight
 
     def _check(self, images, y, sample_weight, learns):
