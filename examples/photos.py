@@ -91,7 +91,7 @@ def main(arguments=None):
 def make(shape, names, data, options, folder):
     """The model, of which a RAM has been taught on the training photos."""
     if options.row == "cnn":
-        blocks = photos_models.make_blocks(options.cnn_filters)
+        blocks = photos_models.make_blocks(options.filters)
         return photos_models.make_cnn(blocks, shape[-1], len(names))
     model = photos_models.make_ram(shape, names, options)
     if options.first_epochs:
@@ -106,15 +106,12 @@ def make(shape, names, data, options, folder):
 def see(model, data, options, folder):
     """Shows the backbone of a RAM on whole photos what the classes look like.
 
-    More convolutions on top see more at once.
-
     Returns:
-        The classifier of whole photos.
+        The classifier of whole photos, whose attention the backbone pays as well.
     """
-    *blocks, _ = model.glimpse_net.backbone.layers
-    more = photos_models.make_blocks(options.cnn_filters[len(options.filters) :])
+    *blocks, pooling = model.glimpse_net.backbone.layers
     channels = data["train"][0].shape[-1]
-    cnn = photos_models.make_cnn([*blocks, *more], channels, model.num_classes)
+    cnn = photos_models.make_cnn(blocks, channels, model.num_classes)
     optimizer, loss = falling(2e-3, options.first_epochs, data, options)
     cnn.compile(optimizer, loss, metrics=["accuracy"])
     seen = folder / "first.weights.h5"
@@ -131,6 +128,7 @@ def see(model, data, options, folder):
         )
         cnn.save_weights(seen)
     cnn.load_weights(seen)
+    pooling.attention.set_weights(cnn.layers[-1].attention.get_weights())
     return cnn
 
 
@@ -240,13 +238,13 @@ def parse_arguments(arguments=None):
     add("--row", choices=("ram", "cnn"), default="ram")
     add("--against", metavar="CLASS", help="tell this class from all others")
     add("--size", type=int, nargs=2, default=(400, 300), help="height and width")
-    add("--patch-size", type=int, help="default: see `keras_ram.retina`")
-    add("--glimpses", type=int, default=5)
-    add("--filters", type=int, nargs="+", default=(16, 32, 64))
-    add("--cnn-filters", type=int, nargs="+", default=(16, 32, 64, 128, 128))
-    add("--shrink", type=int, nargs="+", default=(1, 2, 4), help="photos seen at first")
-    add("--first-epochs", type=int, default=70, help="of learning on whole photos")
-    add("--pointing-epochs", type=int, default=100, help="of learning where to look")
+    add("--patch-size", type=int, default=60)
+    add("--scales", type=float, nargs="+", default=(1.25, 20 / 3))
+    add("--glimpses", type=int, default=3)
+    add("--filters", type=int, nargs="+", default=(16, 32, 64, 128))
+    add("--shrink", type=int, nargs="+", default=(1, 2, 4, 6), help="at first")
+    add("--first-epochs", type=int, default=100, help="of learning on whole photos")
+    add("--pointing-epochs", type=int, default=20, help="of learning where to look")
     add("--epochs", type=int, default=60, help="of learning from rewards")
     add("--learning-rate", type=float, default=1e-3)
     add("--batch-size", type=int, default=32)

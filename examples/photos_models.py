@@ -117,13 +117,13 @@ def evidence_of(cnn, shrink):
 
 def make_ram(shape, class_names, options):
     """A RAM whose retina fits the photos and whose backbone convolves."""
-    height, width, channels = shape
-    seen = keras_ram.retina(height, width, options.patch_size)
-    side = seen["patch_size"]
+    channels = shape[-1]
+    side = options.patch_size
     model = keras_ram.RAM(
         len(class_names),
         options.glimpses,
-        **seen,
+        side,
+        options.scales,
         core="gru",
         core_units=128,
         glimpse_units=128,
@@ -135,7 +135,7 @@ def make_ram(shape, class_names, options):
             [
                 keras.Input((side, side, channels)),
                 *make_blocks(options.filters),
-                keras_ram.Peaks(),
+                keras_ram.AttentionPooling2D(),
             ]
         ),
     )

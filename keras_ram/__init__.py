@@ -1,6 +1,7 @@
 """The Recurrent Attention Model for Keras 3."""
 
 from keras_ram import callbacks, datasets, reinforce
+from keras_ram.attention_pooling import AttentionPooling2D
 from keras_ram.diagnosis import vital_signs
 from keras_ram.field_of_view import retina
 from keras_ram.glimpse_cell import GlimpseCell
@@ -25,6 +26,7 @@ from keras_ram.visualization import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "AttentionPooling2D",
     "GlimpseCell",
     "GlimpseNet",
     "GlimpseSensor",

@@ -13,6 +13,7 @@ import keras_ram
 ON_TENSORFLOW = ("export.onnx", "export.saved_model")
 MODULES = (
     *(ON_TENSORFLOW if BACKEND == "tensorflow" else ()),
+    "attention_pooling",
     "callbacks",
     "canvases",
     "class_names",

@@ -130,7 +130,7 @@ def test_trains_and_tells(folder, tmp_path):
     arguments += (
         "--size 32 32 --shrink 1 2 --epochs 3 --first-epochs 1 --glimpses 2".split()
     )
-    arguments += "--pointing-epochs 2 --filters 4 4 --cnn-filters 4 4 8".split()
+    arguments += "--pointing-epochs 2 --filters 4 4 --patch-size 8 --scales 1 4".split()
     arguments += "--batch-size 8 --verbose 0".split()
     photos.main(arguments)
     run = tmp_path / "out/photos-photos-ram-s0"

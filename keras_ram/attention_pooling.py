@@ -1,0 +1,62 @@
+"""What a patch shows where it is looked at most."""
+
+import keras
+import numpy as np
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("keras_ram")
+class AttentionPooling2D(keras.layers.Layer):
+    """The mean of features by a learned attention, and where that is.
+
+    The last layer of a backbone, in place of pooling or flattening. A linear function
+    of the features says how much a cell counts, and the softmax over the cells is the
+    attention. A policy needs little more to look there next.
+
+    Call arguments:
+        features: Tensor of shape `(batch, height, width, channels)`.
+
+    Returns:
+        Tensor of shape `(batch, channels + 3)`: the mean of the features, the mean
+        place `(x, y)`, in [-1, 1] from edge to edge, and the logarithm of the softmax's
+        denominator: how much there is to attend to.
+
+    Gradients reach the features and the attention's weights.
+
+    Example:
+
+    >>> pooling = keras_ram.AttentionPooling2D()
+    >>> features = np.zeros((1, 2, 2, 1), "float32")
+    >>> features[0, 0, 1] = 50  # at the top, on the right
+    >>> pooling.build(features.shape)
+    >>> pooling.attention.set_weights([np.ones((1, 1, 1, 1)), np.zeros(1)])
+    >>> np.round(keras.ops.convert_to_numpy(pooling(features)), 3)
+    array([[50. ,  0.5, -0.5, 50. ]], dtype=float32)
+
+    Reference:
+
+    - Ilse et al., "Attention-based deep multiple instance learning", 2018: the mean
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.attention = keras.layers.Conv2D(1, 1, dtype=self.dtype_policy)
+
+    def build(self, features_shape):
+        self.attention.build(features_shape)
+
+    def call(self, features):
+        _, height, width, channels = features.shape
+        x = (np.arange(width) + 0.5) / width * 2 - 1
+        y = (np.arange(height) + 0.5) / height * 2 - 1
+        places = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)  # (cells, 2)
+        places = ops.convert_to_tensor(places.T, dtype=self.compute_dtype)
+        logits = ops.reshape(self.attention(features), (-1, height * width, 1))
+        weights = ops.softmax(logits, axis=1)  # (B, cells, 1)
+        cells = ops.reshape(features, (-1, height * width, channels))
+        means = ops.sum(weights * cells, axis=1)
+        place = ops.matmul(places, weights)[..., 0]  # (B, 2)
+        return ops.concatenate([means, place, ops.logsumexp(logits, axis=1)], axis=1)
+
+    def compute_output_shape(self, features_shape):
+        return (features_shape[0], features_shape[-1] + 3)
