@@ -1,7 +1,6 @@
 """Learns to classify photos by looking at parts of them, and tells how well.
 
     python examples/photos.py --data FOLDER                # train; stopped, it goes on
-    python examples/photos.py --data FOLDER --row cnn      # the yardstick
     python examples/photos.py --data FOLDER --against free # this class or any other
 
 FOLDER holds a folder of JPEG files for each class. A fifth of the photos is kept for
@@ -10,11 +9,11 @@ one subject, the same `num_...` in their names, stay together. Where a file `box
 or a PNG mask beside each photo, tells what decides, the result tells how often a
 finest patch touched it; nothing is learned from that.
 
-All photos are scaled to one size. First the backbone learns on whole photos what the
-classes look like; where it has evidence, the RAM is taught to look; then it learns from
-rewards, and so that the classifier sees what inference sees, it explores less in the
-last third. A run writes `result.json`, `model.keras`, and pictures of right and wrong
-answers.
+All photos are scaled to one size. First the backbone learns on whole photos, large and
+small, what the classes look like and where that is told. From then on it is frozen.
+Where it is sure, the RAM is taught to look; then it learns from rewards, and so that
+the classifier sees what inference sees, it explores less in the last third. A run
+writes `result.json`, `model.keras`, and pictures of right and wrong answers.
 """
 
 import argparse
@@ -64,50 +63,41 @@ def main(arguments=None):
     sides = photos_data.split(paths, labels, options.seed)
     images = photos_data.read(paths, options.size)
     data = {side: (images[rows], labels[rows]) for side, rows in sides.items()}
-    model = make(images.shape[1:], names, data, options, folder)
+    shape = images.shape[1:]
+    model = photos_models.make_ram(shape, names, options)
+    cnn = see(model, data, options, folder)
+    point(model, cnn, data, options, folder)
     train(model, data, options, folder)
     model.load_weights(folder / "best.weights.h5")
-    save_bare(model, images.shape[1:], folder / "model.keras")
+    save_bare(model, shape, folder / "model.keras")
     result = {
         "settings": settings,
         "class_names": names,
         "photos": {side: len(rows) for side, rows in sides.items()},
-        "multiply_adds": photos_models.multiply_adds(model, images.shape[1:]),
+        "ram": {"multiply_adds": photos_models.multiply_adds(model, shape)},
+        "cnn": {"multiply_adds": photos_models.multiply_adds(cnn, shape)},
     }
     for side in ("validation", "test"):
         masks = photos_data.read_masks(
             options.data, [paths[row] for row in sides[side]], options.size
         )
-        result[side] = judge(model, *data[side], masks)
-    if options.row == "ram":
-        photos_models.draw(model, *data["test"], folder)
+        for name, judged in (("ram", model), ("cnn", cnn)):
+            result[name][side] = judge(judged, *data[side], masks)
+    photos_models.draw(model, *data["test"], folder)
     result["curves"] = read_curves(folder / "curves.csv")
     first = read_curves(folder / "first.csv")
     result["seconds"] = sum(first["seconds"] + result["curves"]["seconds"])
     end_run(folder, result)
-    print(json.dumps(result["test"]))
-
-
-def make(shape, names, data, options, folder):
-    """The model, of which a RAM has been taught on the training photos."""
-    if options.row == "cnn":
-        blocks = photos_models.make_blocks(options.filters)
-        return photos_models.make_cnn(blocks, shape[-1], len(names))
-    model = photos_models.make_ram(shape, names, options)
-    if options.first_epochs:
-        taught = folder / "taught.weights.h5"
-        if not taught.exists():
-            point(model, see(model, data, options, folder), data, options, folder)
-            model.save_weights(taught)
-        model.load_weights(taught)
-    return model
+    for name in ("ram", "cnn"):
+        print(name, json.dumps(result[name]["test"]))
 
 
 def see(model, data, options, folder):
     """Shows the backbone of a RAM on whole photos what the classes look like.
 
     Returns:
-        The classifier of whole photos, whose attention the backbone pays as well.
+        The classifier of whole photos. What it says of a place, and how much it
+        attends to it, the backbone says from now on, and learns no more.
     """
     *blocks, pooling = model.glimpse_net.backbone.layers
     channels = data["train"][0].shape[-1]
@@ -128,12 +118,20 @@ def see(model, data, options, folder):
         )
         cnn.save_weights(seen)
     cnn.load_weights(seen)
-    pooling.attention.set_weights(cnn.layers[-1].attention.get_weights())
+    head = cnn.layers[-1]
+    pooling.values.set_weights(head.classes.get_weights())
+    pooling.attention.set_weights(head.attention.get_weights())
+    model.glimpse_net.backbone.trainable = False  # or it learns the photos by heart
     return cnn
 
 
 def point(model, cnn, data, options, folder):
-    """Teaches a RAM to look where a classifier of whole photos has its evidence."""
+    """Teaches a RAM to look where a classifier of whole photos attends."""
+    taught = folder / "taught.weights.h5"
+    if taught.exists():
+        model.load_weights(taught)
+        return
+    (folder / "pointing.csv").unlink(missing_ok=True)  # of one that was stopped
     evidence = photos_models.evidence_of(cnn, options.shrink)
     pointing = keras_ram.Pointing(model)
     pointing.compile(keras.optimizers.Adam(1e-3, global_clipnorm=5.0))
@@ -150,6 +148,7 @@ def point(model, cnn, data, options, folder):
             verbose=options.verbose,
             callbacks=[log],
         )
+    model.save_weights(taught)
 
 
 def varied(train_data, options, seed, shrink=(1,)):
@@ -169,22 +168,12 @@ def falling(learning_rate, epochs, data, options):
 
 
 def train(model, data, options, folder):
-    """Fits the model, in two stages if it looks around."""
-    optimizer, loss = falling(options.learning_rate, options.epochs, data, options)
+    """Learns from rewards, in two stages."""
+    optimizer, _ = falling(options.learning_rate, options.epochs, data, options)
     stages = [(options.epochs * 2 // 3, 1), (options.epochs, 1 / 3)]
     for until, share in stages:
-        if options.row == "cnn":
-            model.compile(optimizer, loss, metrics=["accuracy"])
-        else:
-            model.location_sampler.stddev = share * options.stddev
-            model.compile(
-                optimizer,
-                learning="joint",
-                reward="probability",
-                baseline="leave_one_out",
-                episodes=options.episodes,
-                discount=options.discount,
-            )
+        model.location_sampler.stddev = share * options.stddev
+        model.compile(optimizer, episodes=options.episodes, discount=options.discount)
         curves = read_curves(folder / "curves.csv")  # of the epochs so far
         scores = curves["val_balanced_accuracy"]
         model.fit(
@@ -235,7 +224,6 @@ def parse_arguments(arguments=None):
     )
     add = parser.add_argument
     add("--data", type=Path, required=True, help="folder of class folders")
-    add("--row", choices=("ram", "cnn"), default="ram")
     add("--against", metavar="CLASS", help="tell this class from all others")
     add("--size", type=int, nargs=2, default=(400, 300), help="height and width")
     add("--patch-size", type=int, default=60)
@@ -244,18 +232,18 @@ def parse_arguments(arguments=None):
     add("--filters", type=int, nargs="+", default=(16, 32, 64, 128))
     add("--shrink", type=int, nargs="+", default=(1, 2, 4, 6), help="at first")
     add("--first-epochs", type=int, default=100, help="of learning on whole photos")
-    add("--pointing-epochs", type=int, default=20, help="of learning where to look")
-    add("--epochs", type=int, default=60, help="of learning from rewards")
+    add("--pointing-epochs", type=int, default=12, help="of learning where to look")
+    add("--epochs", type=int, default=24, help="of learning from rewards")
     add("--learning-rate", type=float, default=1e-3)
     add("--batch-size", type=int, default=32)
-    add("--episodes", type=int, default=2, help="rollouts of a photo")
+    add("--episodes", type=int, default=4, help="rollouts of a photo")
     add("--discount", type=float, default=0.5, help="see `compile`")
     add("--stddev", type=float, default=0.2, help="of the policy, at first")
     add("--seed", type=int, default=0)
     add("--output", type=Path, default=Path("results"))
     add("--verbose", type=int, default=2, help="as in `fit`")
     options = parser.parse_args(arguments)
-    parts = ("photos", options.data.resolve().name, options.row)
+    parts = ("photos", options.data.resolve().name)
     against = (f"against-{options.against}",) if options.against else ()
     options.name = "-".join((*parts, *against, f"s{options.seed}"))
     return options

@@ -84,17 +84,18 @@ def make_cnn(blocks, channels, num_classes):
     )
 
 
-def evidence_of(cnn, shrink):
+def evidence_of(cnn, shrink, sure=0.3):
     """Tells where a classifier of whole photos would look.
 
     Args:
         cnn: As `make_cnn` makes it, trained.
         shrink: Ints. The photos are seen at one over each of these of their size, and
             attention to a place is the product of all of them.
+        sure: Share of the attention that the most attended place has at the least.
 
     Returns:
         Function of images `(n, height, width, channels)`, which gives places `(x, y)`,
-        `(n, 2)`, in [-1, 1].
+        `(n, 2)`, in [-1, 1], or NaN where the attention is spread.
     """
     *blocks, _, head = cnn.layers  # without dropout
     looking = keras.Sequential([keras.Input(cnn.input_shape[1:]), *blocks])
@@ -107,10 +108,13 @@ def evidence_of(cnn, shrink):
             maps.append(looking.predict(small, 32, verbose=0))
         cells = maps[0].shape[1:3]  # the finest
         total = sum(ops.convert_to_numpy(ops.image.resize(m, cells)) for m in maps)
+        attention = ops.softmax(total.reshape(len(total), -1))
+        attention = ops.convert_to_numpy(attention)
         height, width = total.shape[1:3]
-        rows, columns = np.divmod(total.reshape(len(total), -1).argmax(axis=1), width)
+        rows, columns = np.divmod(attention.argmax(axis=1), width)
         places = np.stack([(columns + 0.5) / width, (rows + 0.5) / height], axis=1)
-        return (2 * places - 1).astype("float32")
+        known = attention.max(axis=1, keepdims=True) >= sure
+        return np.where(known, 2 * places - 1, np.nan).astype("float32")
 
     return evidence
 
@@ -135,7 +139,7 @@ def make_ram(shape, class_names, options):
             [
                 keras.Input((side, side, channels)),
                 *make_blocks(options.filters),
-                keras_ram.AttentionPooling2D(),
+                keras_ram.AttentionPooling2D(len(class_names)),
             ]
         ),
     )

@@ -77,8 +77,7 @@ def save_bare(model, image_shape, file, **config):
         **config: What is to be otherwise, such as `name`.
     """
     bare = type(model).from_config({**model.get_config(), **config})
-    if not bare.built:
-        bare.build((None, *image_shape))
+    bare.build((None, *image_shape))
     bare.set_weights(model.get_weights())
     bare.save(file)
 

@@ -94,7 +94,7 @@ def test_evidence_is_where_the_attention_of_all_sizes_is():
     block = keras.layers.Conv2D(3, 1, use_bias=False)
     cnn = photos_models.make_cnn([block], 3, 2)
     block.kernel.assign(np.eye(3)[None, None])
-    cnn.layers[-1].attention.kernel.assign([[[[1.0], [-1], [0]]]])
+    cnn.layers[-1].attention.kernel.assign([[[[10.0], [-10], [0]]]])
     images = np.zeros((2, 4, 8, 3), "uint8")
     images[:, 1, 6, 0] = images[1, 1, 6, 1] = images[1, 3, 0, 0] = 200
     places = photos_models.evidence_of(cnn, [1])(images)
@@ -102,6 +102,8 @@ def test_evidence_is_where_the_attention_of_all_sizes_is():
     images[0, 2:, :2, 0] = 150  # less in one pixel, and more in the mean of four
     places = photos_models.evidence_of(cnn, [2, 1])(images)
     assert places[0, 0] < 0 < places[0, 1]
+    images[1] = 0
+    assert np.isnan(photos_models.evidence_of(cnn, [1])(images)[1]).all()
 
 
 def test_batches_are_shrunk_one_after_the_other(rng):
@@ -133,18 +135,19 @@ def test_trains_and_tells(folder, tmp_path):
     arguments += "--pointing-epochs 2 --filters 4 4 --patch-size 8 --scales 1 4".split()
     arguments += "--batch-size 8 --verbose 0".split()
     photos.main(arguments)
-    run = tmp_path / "out/photos-photos-ram-s0"
+    run = tmp_path / "out/photos-photos-s0"
     result = json.loads((run / "result.json").read_text())
     assert result["class_names"] == ["dark", "light"]
     assert len(result["curves"]["seconds"]) == 3
     assert len(read_curves(run / "pointing.csv")["distance"]) == 2
-    assert 0 <= result["test"]["touched_when_right"] <= 1
+    assert 0 <= result["ram"]["test"]["touched_when_right"] <= 1
+    assert "touched" not in result["cnn"]["test"]  # it looks at all
     model = keras_ram.RAM.from_preset(str(run / "model.keras"))
     assert model.class_names == ["dark", "light"]
     with pytest.raises(SystemExit, match="finished run"):
         photos.main(arguments)
-    photos.main([*arguments, "--row", "cnn", "--against", "dark"])
-    cnn = keras.saving.load_model(
-        tmp_path / "out/photos-photos-cnn-against-dark-s0/model.keras"
+    photos.main([*arguments, "--against", "dark"])
+    model = keras_ram.RAM.from_preset(
+        str(tmp_path / "out/photos-photos-against-dark-s0/model.keras")
     )
-    assert cnn.output_shape == (None, 2)
+    assert model.class_names == ["dark", "not dark"]

@@ -27,23 +27,24 @@ def test_peaks_by_hand():
 
 
 def test_attention_pooling_by_hand():
-    pooling = keras_ram.AttentionPooling2D()
+    pooling = keras_ram.AttentionPooling2D(1)
     pooling.build((None, 2, 4, 2))
+    pooling.values.set_weights([np.array([[[[2.0], [1.0]]]]), np.array([3.0])])
     pooling.attention.set_weights([np.array([[[[1.0], [0.0]]]]), np.array([2.0])])
     features = np.zeros((1, 2, 4, 2), "float32")
     features[0, 1, 0] = np.log(5), 6  # counts five times, at the bottom, on the left
     features[0, 0, 3] = np.log(4), 3  # counts four times, at the top, on the right
     found = ops.convert_to_numpy(pooling(features))
-    means = [(5 * np.log(5) + 4 * np.log(4)) / 15, (5 * 6 + 4 * 3) / 15]
+    mean = 3 + 2 * (5 * np.log(5) + 4 * np.log(4)) / 15 + (5 * 6 + 4 * 3) / 15
     # The six others, three in each row, are on the left as often as on the right.
     place = [0.75 * (4 - 5) / 15, 0.5 * (5 - 4) / 15]
-    np.testing.assert_allclose(found, [[*means, *place, 2 + np.log(15)]], rtol=1e-5)
+    np.testing.assert_allclose(found, [[mean, *place, 2 + np.log(15)]], rtol=1e-5)
     assert pooling.compute_output_shape(features.shape) == found.shape
 
 
-@pytest.mark.parametrize("last", [keras_ram.Peaks, keras_ram.AttentionPooling2D])
+@pytest.mark.parametrize("last", [keras_ram.Peaks(2), keras_ram.AttentionPooling2D(2)])
 def test_a_backbone_that_ends_with_places_is_kept(last, make_model, batch, tmp_path):
-    backbone = keras.Sequential([keras.layers.Conv2D(4, 3), last()])
+    backbone = keras.Sequential([keras.layers.Conv2D(4, 3), last])
     model = make_model(backbone=backbone)
     logits = ops.convert_to_numpy(model(batch[0]))
     model.save(tmp_path / "m.keras")
