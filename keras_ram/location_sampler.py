@@ -164,9 +164,7 @@ class LocationSampler(keras.layers.Layer):
             (*shape, 2), dtype="float32", seed=self.seed_generator
         )
 
-    def call(
-        self, hidden_states, training=False, noise=None, origin=None, reach=None
-    ):
+    def call(self, hidden_states, training=False, noise=None, origin=None, reach=None):
         mean = self.mean(self.hidden(hidden_states))  # (B, 2)
         if self.relative:
             mean = ops.stop_gradient(origin) + reach * mean
