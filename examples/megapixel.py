@@ -5,9 +5,11 @@
 Five digits lie on 1500x1500 pixels among 50 patches of noise, and the class of three of
 them is asked for: see `megapixel_data.py`. A policy does not find five digits one after
 the other by luck. So it is taught, on canvases that are made here, of which the places
-of digits are known: first the backbone learns what digits look like, then the model to
-visit them from the topmost down, on canvases that grow (`LESSONS`). Afterwards it
-learns from rewards, which need labels alone, on canvases made afresh.
+and classes of all digits are known (others learn from the labels of canvases alone):
+first the backbone learns what digits look like; then the model learns by single
+glimpses what it sees and where the next digit below is; and then to visit them from the
+topmost down, on canvases that grow (`LESSONS`). Afterwards it learns from rewards,
+which need labels alone, on canvases made afresh.
 
 A run writes settings, curves and results to OUTPUT/result.json, and the model to
 OUTPUT/model.keras. Stopped in between, it goes on. `--begin` takes the model of an
@@ -24,14 +26,8 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from megapixel_data import (
-    SIDE,
-    TASKS,
-    Megapixels,
-    load_own,
-    load_published,
-    targets,
-)
+from megapixel_data import SIDE, TASKS, Megapixels, load_own, load_published
+from megapixel_glances import Glances, Starts
 from megapixel_models import accuracy, judge, learn_digits, looked_at, make
 from runs import begin_run, end_run, keep, read_curves, save_bare
 
@@ -39,15 +35,16 @@ import keras_ram
 from keras_ram import datasets
 
 STEPS = 100  # of an epoch
-Lesson = collections.namedtuple("Lesson", "digits size noise glimpses epochs")
+Lesson = collections.namedtuple("Lesson", "size noise glimpses epochs")
 LESSONS = (
-    Lesson(digits=1, size=140, noise=0, glimpses=3, epochs=4),
-    Lesson(digits=5, size=600, noise=0, glimpses=8, epochs=20),
-    Lesson(digits=5, size=600, noise=8, glimpses=10, epochs=20),
-    Lesson(digits=5, size=1000, noise=22, glimpses=12, epochs=20),
-    Lesson(digits=5, size=1500, noise=50, glimpses=14, epochs=20),
+    Lesson(size=600, noise=0, glimpses=1, epochs=20),
+    Lesson(size=600, noise=8, glimpses=1, epochs=10),
+    Lesson(size=600, noise=8, glimpses=10, epochs=10),
+    Lesson(size=1500, noise=50, glimpses=1, epochs=10),
+    Lesson(size=1500, noise=50, glimpses=14, epochs=10),
 )
-STDDEV, NEAR = 6, 18  # pixels: how far to explore, and when a place was visited
+GLANCES = 32  # of a canvas, where they are single
+STDDEV, NEAR = 6, 14  # pixels: how far to explore, and when a place was visited
 
 
 class Visits(keras.utils.PyDataset):
@@ -66,8 +63,6 @@ class Visits(keras.utils.PyDataset):
             seed=seed,
             each_epoch="fresh",
         )
-        self.lone = lesson.digits == 1
-        self._arrange()
 
     def __len__(self):
         return len(self.canvases)
@@ -83,18 +78,6 @@ class Visits(keras.utils.PyDataset):
 
     def on_epoch_end(self):
         self.canvases.on_epoch_end()
-        self._arrange()
-
-    def _arrange(self):
-        """Of lone digits, one lies in the middle, more or less."""
-        if self.lone:
-            canvases, layout = self.canvases, self.canvases.layout
-            rng = np.random.default_rng((canvases.seed, canvases.epoch))
-            aside = rng.integers(-24, 25, (canvases.count, 1, 2))
-            layout["places"] = (canvases.size - SIDE) // 2 + aside
-            layout["digits"] = layout["digits"][:, :1]
-            classes = canvases.labels[layout["digits"]]
-            canvases.targets = targets(canvases.task, classes, layout["places"])
 
 
 class Score(keras.callbacks.Callback):
@@ -117,22 +100,24 @@ def teach(model, training, validation, options):
     lessons = list(enumerate(LESSONS))[options.first :]
     for number, lesson in lessons:
         done = options.output / f"lesson{number}.weights.h5"
-        model.num_glimpses = lesson.glimpses
+        model.num_glimpses = (
+            lesson.glimpses if lesson.glimpses > 1 else options.glimpses
+        )
         if done.exists():
             model.load_weights(done)
             continue
         model.location_sampler.stddev = 2 * STDDEV / lesson.size
         epochs = max(1, round(options.share * lesson.epochs))
-        pointing = keras_ram.Pointing(model, 2 * NEAR / lesson.size, options.weight)
         rate = keras.optimizers.schedules.CosineDecay(
             options.learning_rate, epochs * STEPS, alpha=0.3
         )
-        pointing.compile(keras.optimizers.Adam(rate, global_clipnorm=5.0))
         curves = options.output / f"lesson{number}.csv"
         seen = len(read_curves(curves)["loss"])
         seed = 1000 * (options.seed + 1) + 100 * number
-        pointing.fit(
-            Visits(*training, lesson, options, seed + seen),
+        student, data = prepare(model, training, lesson, options, seed + seen)
+        student.compile(keras.optimizers.Adam(rate, global_clipnorm=5.0))
+        student.fit(
+            data,
             epochs=epochs,
             shuffle=False,
             verbose=options.verbose,
@@ -143,6 +128,16 @@ def teach(model, training, validation, options):
             ],
         )
         model.save_weights(done)
+
+
+def prepare(model, training, lesson, options, seed):
+    """What learns in a lesson, and from what."""
+    if lesson.glimpses > 1:
+        visits = Visits(*training, lesson, options, seed)
+        near = 2 * NEAR / lesson.size
+        return keras_ram.Pointing(model, near, options.weight), visits
+    sizes = (lesson.size, lesson.noise, max(1, options.batch_size // 2), GLANCES)
+    return Glances(model), Starts(*training, *sizes, STEPS, seed)
 
 
 def learn_from_rewards(model, training, validation, options):

@@ -10,6 +10,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "examples"))
 import megapixel
+import megapixel_glances
 import megapixel_models
 from megapixel_data import SIDE, TASKS, Megapixels
 
@@ -27,7 +28,7 @@ def glyphs(rng):
 @pytest.fixture
 def options(monkeypatch, tmp_path):
     monkeypatch.setattr(megapixel, "STEPS", 2)
-    lessons = (megapixel.Lesson(1, 140, 0, 2, 1), megapixel.Lesson(5, 150, 1, 3, 2))
+    lessons = (megapixel.Lesson(140, 0, 1, 1), megapixel.Lesson(150, 1, 3, 2))
     monkeypatch.setattr(megapixel, "LESSONS", lessons)
     return megapixel.parse_arguments([*FLAGS.split(), "--output", str(tmp_path / "m")])
 
@@ -39,7 +40,7 @@ def test_places_lead_through_the_digits_from_the_top(task, options, glyphs):
         visits = megapixel.Visits(*glyphs, lesson, options, seed=5)
         for _ in range(2):
             images, targets = visits[1]
-            assert targets["places"].shape == (4, lesson.digits, 2)
+            assert targets["places"].shape == (4, 5, 2)
             for image, places in zip(images[..., 0], targets["places"], strict=True):
                 assert (np.diff(places[:, 1]) >= 0).all()
                 for x, y in np.round((places + 1) / 2 * lesson.size).astype(int):
@@ -48,18 +49,73 @@ def test_places_lead_through_the_digits_from_the_top(task, options, glyphs):
             visits.on_epoch_end()
 
 
-def test_a_lone_digit_is_of_its_class(options, glyphs):
-    options.task = "top"
-    visits = megapixel.Visits(*glyphs, megapixel.LESSONS[0], options, seed=5)
-    images, targets = visits[0]
-    for image, (place,), label in zip(
-        images[..., 0], targets["places"], targets["classes"], strict=True
-    ):
-        x, y = np.round((place + 1) * 70).astype(int)
-        box = image[y - 14 : y + 14, x - 14 : x + 14]
-        (row,) = np.flatnonzero((box == glyphs[0][..., 0]).all(axis=(1, 2)))
-        assert glyphs[1][row] == label
-        assert (image > 0).sum() == SIDE**2  # and nothing else
+def test_what_follows_by_hand():
+    centres = np.array([[[100, 300], [130, 80], [300, 200], [310, 60], [400, 400]]])
+    cases = {  # where one is: what is next, and what is in sight
+        (103, 296): (1, 0),  # on the first
+        (400, 400): (5, 4),  # on the last
+        (112, 300): (0, 0),  # beside the first, and sees it
+        (150, 260): (2, -1),  # the first lies 50 higher
+        (135, 280): (0, -1),  # and here 35
+        (500, 0): (3, -1),  # all lie above: the nearest of all
+        (250, 250): (0, -1),  # the middle
+    }
+    starts = np.array([list(cases)], float)
+    found = megapixel_glances.what_follows(centres, starts, size=500)
+    np.testing.assert_array_equal(np.stack(found, axis=2)[0], list(cases.values()))
+
+
+def test_starts_agree_with_what_is_there(glyphs):
+    starts = megapixel_glances.Starts(*glyphs, 300, 1, 4, 200, 2, seed=5)
+    inputs, targets = starts[1]
+    images, locations = inputs["images"], inputs["locations"]
+    assert np.abs(locations).max() <= 1 and (locations == 0).all(axis=2).any()
+    known = np.isfinite(targets["places"]).all(axis=2)
+    assert 0.5 < known.mean() < 1
+    ways = np.linalg.norm(targets["places"] - locations, axis=2) * 150
+    assert (ways[known & (targets["classes"] < 0)] >= 14).all()
+    row, number = np.argwhere(known & (ways < 14) & (ways >= 10))[0]
+    x, y = np.round((targets["places"][row, number] + 1) * 150).astype(int)
+    box = images[row, y - 14 : y + 14, x - 14 : x + 14, 0]
+    (glyph,) = np.flatnonzero((box == glyphs[0][..., 0]).all(axis=(1, 2)))
+    assert targets["classes"][row, number] == glyphs[1][glyph]
+
+
+def test_the_loss_of_single_glimpses_by_hand(options, glyphs):
+    model = megapixel_models.make(options)
+    model.location_sampler.stddev = 0.5
+    glances = megapixel_glances.Glances(model)
+    glances.compile()
+    inputs, targets = megapixel_glances.Starts(*glyphs, 150, 0, 2, 8, 1, seed=5)[0]
+    targets["places"][0, 0] = np.nan
+    targets["classes"][0, :2] = [-1, 3]
+    found = glances.predict_on_batch(inputs)
+    ways = np.linalg.norm(found["means"] - targets["places"], axis=2)
+    pull = np.nan_to_num(np.sqrt(1 + (ways / 0.5) ** 2) - 1)
+    logits, classes = found["logits"].reshape(16, 10), targets["classes"].reshape(16)
+    log_probs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    seen = np.flatnonzero(classes >= 0)
+    expected = pull.mean() - log_probs[seen, classes[seen]].mean()
+    logs = glances.test_on_batch(inputs, targets, return_dict=True)
+    right = (logits.argmax(axis=1) == classes)[seen].mean()
+    expected = {"loss": expected, "distance": np.nanmean(ways), "accuracy": right}
+    assert logs == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_glimpse_is_that_of_a_rollout(options, glyphs):
+    """The first, from the middle."""
+    model = megapixel_models.make(options)
+    images = Megapixels(*glyphs, count=3, size=150)[0][0]
+    look = model.rollout(images)
+    inputs = {"images": images, "locations": np.zeros((3, 1, 2), "float32")}
+    found = megapixel_glances.Glances(model)(inputs)
+    for name, same in (("location_means", "means"), ("logits", "logits")):
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(look[name])[:, :1],
+            keras.ops.convert_to_numpy(found[same]),
+            rtol=1e-4,
+            atol=1e-5,
+        )
 
 
 def test_what_is_judged(options, glyphs, monkeypatch):
