@@ -176,7 +176,7 @@ class GlimpseCell(keras.layers.Layer):
         return ops.concatenate([location, size], axis=1)
 
     def _reach(self, prepared, rows):
-        """How far the widest patch sees from its centre: `(2,)` or `(batch, 2)`."""
+        """How far the widest patch sees from its centre: `(1 or batch, 2)`."""
         size = ops.reshape(self.sensor.size(prepared, rows), (-1, 2))
         side = self.sensor.patch_size * max(self.sensor.scales, default=0)
         reach = ops.maximum(side / size, max(self.sensor.shares, default=0))
