@@ -7,15 +7,15 @@ them is asked for: see `megapixel_data.py`. A policy does not find five digits o
 the other by luck. So it is taught, on canvases that are made here, of which the places
 and classes of all digits are known (others learn from the labels of canvases alone):
 first the backbone learns what digits look like; then the model learns by single
-glimpses what it sees and where the next digit below is; and then to visit them from the
-topmost down, on canvases that grow (`LESSONS`). Afterwards it learns from rewards,
-which need labels alone, on canvases made afresh.
+glimpses what it sees and where the next digit below is; and then to visit all digits,
+on canvases that grow (`LESSONS`). Afterwards it learns from rewards, which need labels
+alone, on canvases made afresh.
 
 A run writes settings, curves and results to OUTPUT/result.json, and the model to
 OUTPUT/model.keras. Stopped in between, it goes on. `--begin` takes the model of an
-earlier run, and `--first` the lesson to begin with. Epochs are chosen on canvases of
-the last 10,000 training digits, and the 1,000 published test canvases are used once, at
-the end.
+earlier run, and `--lessons` some of the lessons. Epochs are chosen on canvases of the
+last 10,000 training digits, and the 1,000 published test canvases are used once, at the
+end; of another `--size` they are drawn in the same way.
 """
 
 import argparse
@@ -48,7 +48,7 @@ STDDEV, NEAR = 6, 14  # pixels: how far to explore, and when a place was visited
 
 
 class Visits(keras.utils.PyDataset):
-    """Canvases of a lesson, with the places of their digits from the topmost down."""
+    """Canvases of a lesson, with the places of their digits."""
 
     def __init__(self, digits, labels, lesson, options, seed):
         super().__init__()
@@ -71,8 +71,6 @@ class Visits(keras.utils.PyDataset):
         images, classes = self.canvases[index]
         rows = self.canvases.order[index * self.canvases.batch_size :][: len(images)]
         corners = self.canvases.layout["places"][rows]  # (B, n, 2), row and column
-        order = corners[..., :1].argsort(axis=1)
-        corners = np.take_along_axis(corners, order, axis=1)
         places = (corners[..., ::-1] + SIDE / 2) / self.canvases.size * 2 - 1
         return images, {"places": places.astype("float32"), "classes": classes}
 
@@ -97,8 +95,8 @@ class Score(keras.callbacks.Callback):
 
 def teach(model, training, validation, options):
     """Lesson after lesson, of which each is kept when it is over."""
-    lessons = list(enumerate(LESSONS))[options.first :]
-    for number, lesson in lessons:
+    for number in options.lessons:
+        lesson = LESSONS[number]
         done = options.output / f"lesson{number}.weights.h5"
         model.num_glimpses = (
             lesson.glimpses if lesson.glimpses > 1 else options.glimpses
@@ -215,7 +213,8 @@ def parse_arguments(arguments=None):
     add("--noise", type=int, default=50, help="patches on them")
     add("--glimpses", type=int, default=14)
     add("--digit-steps", type=int, default=2400, help="of the backbone")
-    add("--first", type=int, default=0, help="lesson to begin with")
+    every = range(len(LESSONS))
+    add("--lessons", type=int, nargs="*", default=[*every], choices=every)
     add("--share", type=float, default=1.0, help="of the epochs of the lessons")
     add("--weight", type=float, default=0.3, help="of places, beside classes")
     add("--learning-rate", type=float, default=1e-3, help="of the lessons")

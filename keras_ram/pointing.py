@@ -1,6 +1,7 @@
 """Teaching a model where to look, before it finds out for itself."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_ram import inputs
@@ -25,11 +26,12 @@ class Pointing(keras.Model):
             compiled with: under `"hybrid"` learning places train the location network
             alone.
         near: `None`, or a positive float, in units of the location. Several places of
-            an image are visited one after the other: the next is the first of them
-            that no glimpse so far came nearer to than this. So the model looks at a
-            place again that it missed, and where all were visited nothing is taught.
-            The error then is that of `log_prob` near a place, and far from it grows in
-            proportion to the distance: otherwise long ways would drown short ones.
+            an image are visited one after the other, in any order: of those that no
+            glimpse so far came nearer to than this, the next is the one nearest to
+            where the policy would look. So the model looks at a place again that it
+            missed, and where all were visited nothing is taught. The error then is
+            that of `log_prob` near a place, and far from it grows in proportion to the
+            distance: otherwise long ways would drown short ones.
         weight: Positive float, what places count beside classes.
 
     Call arguments:
@@ -44,11 +46,10 @@ class Pointing(keras.Model):
             at.
 
     The targets of `fit` are a dict of `"places"`, `(batch, 2)`, or with `near`
-    `(batch, n, 2)` in the order of the visits, `(x, y)` in [-1, 1] or NaN where there
-    is none, and `"classes"`, the labels, as integers, or as sets with `multi_label`.
-    It logs `distance`, from where the policy would look to the place that is next,
-    where the image is 2 wide, and with `near` `found`, the share of places that were
-    visited in the end.
+    `(batch, n, 2)`, `(x, y)` in [-1, 1] or NaN where there is none, and `"classes"`,
+    the labels, as integers, or as sets with `multi_label`. It logs `distance`, from
+    where the policy would look to the place that is next, where the image is 2 wide,
+    and with `near` `found`, the share of places that were visited in the end.
 
     Example:
 
@@ -117,7 +118,7 @@ class Pointing(keras.Model):
             places = ops.expand_dims(places, 1)
             known = ops.all(ops.isfinite(places), axis=-1)  # (B, 1)
         else:
-            places, known = self._next(places, y_pred["locations"])  # (B, T - 1, 2), …
+            places, known = self._next(places, y_pred["locations"], means)
         # Where none is known, the policy is right.
         places = ops.where(ops.expand_dims(known, -1), places, means)
         classes = ops.cast(y["classes"], "int32")
@@ -142,12 +143,16 @@ class Pointing(keras.Model):
         squares = ops.sum(ops.square((places - means) / sampler._stddev), axis=-1)
         return ops.sqrt(1 + squares) - 1
 
-    def _next(self, places, locations):
+    def _next(self, places, locations, means):
         """The places that are next after each glimpse but the last.
+
+        Of those that are left it is the one that is nearest to where the policy would
+        look: which comes first is the policy's to choose.
 
         Args:
             places: `(batch, n, 2)`, of which some may be NaN.
             locations: `(batch, T, 2)`, where the glimpses were taken.
+            means: `(batch, T - 1, 2)`, where the policy would look next.
 
         Returns:
             `(batch, T - 1, 2)`, and whether there is one, `(batch, T - 1)`.
@@ -160,6 +165,8 @@ class Pointing(keras.Model):
         visited = ops.cumsum(ops.cast(close, "int32"), axis=1) > 0
         self.found_tracker.update_state(visited[:, -1:], sample_weight=known)
         left = ops.logical_and(known, ops.logical_not(visited[:, :-1]))
-        first = ops.argmax(ops.cast(left, "int32"), axis=-1)  # (B, T - 1)
-        chosen = ops.one_hot(first, left.shape[-1], dtype="float32")
+        ways = ops.expand_dims(means, 2) - ops.expand_dims(places, 1)
+        ways = ops.where(left, ops.sum(ops.square(ways), axis=-1), np.inf)
+        nearest = ops.argmin(ways, axis=-1)  # (B, T - 1)
+        chosen = ops.one_hot(nearest, left.shape[-1], dtype="float32")
         return ops.matmul(chosen, places), ops.any(left, axis=-1)

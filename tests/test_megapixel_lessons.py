@@ -34,7 +34,7 @@ def options(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_places_lead_through_the_digits_from_the_top(task, options, glyphs):
+def test_places_are_those_of_the_digits(task, options, glyphs):
     options.task = task
     for lesson in megapixel.LESSONS:
         visits = megapixel.Visits(*glyphs, lesson, options, seed=5)
@@ -42,7 +42,6 @@ def test_places_lead_through_the_digits_from_the_top(task, options, glyphs):
             images, targets = visits[1]
             assert targets["places"].shape == (4, 5, 2)
             for image, places in zip(images[..., 0], targets["places"], strict=True):
-                assert (np.diff(places[:, 1]) >= 0).all()
                 for x, y in np.round((places + 1) / 2 * lesson.size).astype(int):
                     box = image[y - 14 : y + 14, x - 14 : x + 14]
                     assert (box == glyphs[0][..., 0]).all(axis=(1, 2)).any()

@@ -109,24 +109,28 @@ def test_only_a_built_ram_is_taught(make_model):
 
 
 def test_the_next_place_by_hand(make_model):
-    """The first that no glimpse so far came near to."""
+    """Of those that no glimpse came near to, the nearest to where it would look."""
     pointing = keras_ram.Pointing(make_model(), near=0.2)
     a, b, c = [-0.5, 0.0], [0.5, 0.0], [0.5, 0.5]
     near_b, centre = [0.4, 0.1], [0.0, 0.0]
-    locations = [
-        [centre, a, near_b, c, centre],  # in order
-        [near_b, centre, [-0.6, 0.1], centre, centre],  # b first, c never
-        [c, a, a, a, a],  # of one alone
-        [centre] * 5,  # of none
-    ]
     nowhere = [np.nan, np.nan]
     places = [[a, b, c], [a, b, c], [nowhere, c, nowhere], [nowhere] * 3]
-    following = [[a, b, c, nowhere], [a, a, c, c], [nowhere] * 4, [nowhere] * 4]
-    chosen, there = pointing._next(
-        ops.convert_to_tensor(places, "float32"),
-        ops.convert_to_tensor(locations, "float32"),
-    )
-    following = np.array(following)
+    locations = [
+        [centre, a, near_b, c, centre],
+        [near_b, centre, [-0.6, 0.1], centre, centre],  # b first, c never
+        [centre, centre, c, a, a],  # of one alone
+        [centre] * 5,  # of none
+    ]
+    means = [
+        [[-0.4, 0.1], a, [0.6, 0.2], centre],
+        [b, [0.9, 0.2], [-0.9, 0.0], [-0.9, 0.0]],
+        [a, a, a, a],
+        [a, a, a, a],
+    ]
+    following = [[a, b, c, nowhere], [c, c, c, c], [c, c, nowhere, nowhere]]
+    following = np.array([*following, [nowhere] * 4])
+    values = (ops.convert_to_tensor(v, "float32") for v in (places, locations, means))
+    chosen, there = pointing._next(*values)
     known = np.isfinite(following[..., 0])
     np.testing.assert_array_equal(ops.convert_to_numpy(there), known)
     chosen = ops.convert_to_numpy(chosen)
@@ -157,7 +161,7 @@ def test_the_loss_of_visits_by_hand(make_model, batch):
 
 
 def test_it_learns_to_visit_one_after_the_other(make_model, rng):
-    """Two white squares, from left to right."""
+    """Two white squares."""
     model = make_model(
         num_glimpses=4,
         patch_size=8,
