@@ -35,6 +35,7 @@ class Glances(keras.Model):
     def __init__(self, model, **kwargs):
         super().__init__(**kwargs)
         vars(self)["model"] = model
+        self.stddev = model.location_sampler.stddev
         self.parts = [model.glimpse_net, model.core, model.location_sampler]
         self.parts.append(model.classifier)
         self.distance_tracker = keras.metrics.Mean(name="distance")
@@ -63,7 +64,7 @@ class Glances(keras.Model):
         squares = ops.sum(ops.square(ways), axis=-1)
         known = ops.cast(known, "float32")
         self.distance_tracker.update_state(ops.sqrt(squares), sample_weight=known)
-        pull = ops.sqrt(1 + squares / self.model.location_sampler.stddev**2) - 1
+        pull = ops.sqrt(1 + squares / self.stddev**2) - 1
         logits = ops.reshape(y_pred["logits"], (-1, self.model.num_classes))
         seen = ops.cast(classes >= 0, "float32")
         right = ops.cast(ops.argmax(logits, axis=1), "int32") == classes
