@@ -117,6 +117,18 @@ def test_a_glimpse_is_that_of_a_rollout(options, glyphs):
         )
 
 
+@pytest.mark.parametrize("size", [300, 1500])
+def test_it_goes_on_with_the_model_of_an_earlier_run(size, options):
+    options.begin = str(Path(megapixel.__file__).with_name("megapixel.keras"))
+    model = megapixel_models.make(options)
+    image = np.zeros((1, size, size, 1), "uint8")
+    y, x = size // 2 + 30, size // 2 + 80
+    image[:, y : y + 22, x : x + 4] = 255  # a one, 92 pixels from the middle
+    locations = keras.ops.convert_to_numpy(model.rollout(image)["locations"])[0]
+    pixels = (locations[1] + 1) / 2 * size
+    np.testing.assert_allclose(pixels, [x + 2, y + 11], rtol=0, atol=10)
+
+
 def test_what_is_judged(options, glyphs, monkeypatch):
     """A model that looks at the first digit, at nothing, and guesses 3."""
     canvases = Megapixels(*glyphs, count=6, size=150, patches=0, batch_size=4)
