@@ -143,7 +143,13 @@ class GlimpseCell(keras.layers.Layer):
         if not keras.tree.is_nested(states):  # which Keras allows to a cell
             states = [states]
         decided_on = ops.stop_gradient(hidden_state) if detach else hidden_state
-        look = self.sampler(decided_on, training=training, noise=noise)
+        look = self.sampler(
+            decided_on,
+            training=training,
+            noise=noise,
+            origin=location,
+            reach=self._reach(prepared, rows),
+        )
         found = {
             "hidden_state": hidden_state,
             "location": location,
@@ -168,6 +174,13 @@ class GlimpseCell(keras.layers.Layer):
         size = ops.reshape(self.sensor.size(prepared, rows), (-1, 2))
         size = ops.log(size / 100) + ops.zeros_like(location)
         return ops.concatenate([location, size], axis=1)
+
+    def _reach(self, prepared, rows):
+        """How far the widest patch sees from its centre: `(1 or batch, 2)`."""
+        size = ops.reshape(self.sensor.size(prepared, rows), (-1, 2))
+        side = self.sensor.patch_size * max(self.sensor.scales, default=0)
+        reach = ops.maximum(side / size, max(self.sensor.shares, default=0))
+        return ops.flip(reach, axis=1)  # x before y
 
     def get_config(self):
         serialize = keras.saving.serialize_keras_object

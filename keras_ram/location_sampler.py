@@ -14,7 +14,7 @@ from keras_ram.validation import (
 )
 
 
-@fixed("hidden_units", "step", "seed")
+@fixed("hidden_units", "step", "seed", "relative")
 @keras.saving.register_keras_serializable("keras_ram")
 class LocationSampler(keras.layers.Layer):
     """Draws the next location from a Gaussian around a learned mean.
@@ -23,6 +23,9 @@ class LocationSampler(keras.layers.Layer):
     The log-probability is that of the sample as drawn. Rounding to `step` and
     clipping to [-1, 1] come after: they belong to the world that rewards the
     action, not to the policy, and so the gradient of REINFORCE stays right.
+
+    With `relative` the mean is `origin + reach * tanh(dense(hidden_state))`: the
+    policy says where to look in what it sees, instead of where in the image.
 
     Args:
         stddev: Float, positive. In units of the location, where the image is 2
@@ -39,16 +42,21 @@ class LocationSampler(keras.layers.Layer):
         seed: Int, for reproducible samples. The state of the generator is
             saved with the weights, so that a resumed run draws what an
             uninterrupted one would have drawn.
+        relative: Bool. Whether the next location is told from the present one.
 
     Call arguments:
         hidden_states: Float tensor of shape `(batch, units)`.
         training: Bool. If false, the location is the mean, rounded to `step`.
+        origin: Float32 tensor of shape `(batch, 2)`, the present location. With
+            `relative` it is needed, and so is `reach`.
+        reach: Float32 tensor, which broadcasts to that shape: how far the next one
+            can be.
 
     Returns:
         A dict of float32 tensors, whatever the precision policy:
 
         - `"location"`: `(batch, 2)`, `(x, y)` in [-1, 1].
-        - `"mean"`: `(batch, 2)`, in [-1, 1].
+        - `"mean"`: `(batch, 2)`, in [-1, 1], or with `relative` within reach.
         - `"log_prob"`: `(batch,)`, the log-density of what was drawn.
 
     Raises:
@@ -78,6 +86,7 @@ class LocationSampler(keras.layers.Layer):
         initial_location="random",
         step=None,
         seed=None,
+        relative=False,
         **kwargs,
     ):
         kwargs["dtype"] = "float32"
@@ -91,6 +100,8 @@ class LocationSampler(keras.layers.Layer):
             check_share("step", step)
         if seed is not None:
             seed = check_integer("seed", seed, least=0)
+        check_choice("relative", relative, (False, True))
+        self.relative = bool(relative)
         self.hidden_units = hidden_units
         self.step = step
         self.seed = seed
@@ -153,8 +164,10 @@ class LocationSampler(keras.layers.Layer):
             (*shape, 2), dtype="float32", seed=self.seed_generator
         )
 
-    def call(self, hidden_states, training=False, noise=None):
+    def call(self, hidden_states, training=False, noise=None, origin=None, reach=None):
         mean = self.mean(self.hidden(hidden_states))  # (B, 2)
+        if self.relative:
+            mean = ops.stop_gradient(origin) + reach * mean
         sample = mean
         if training:
             if noise is None:
@@ -204,5 +217,6 @@ class LocationSampler(keras.layers.Layer):
             "initial_location": self.initial_location,
             "step": self.step,
             "seed": self.seed,
+            "relative": self.relative,
         }
         return {**super().get_config(), **config}

@@ -1,6 +1,7 @@
 """Teaching a model where to look, before it finds out for itself."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_ram import inputs
@@ -8,6 +9,7 @@ from keras_ram.reinforce import label_log_probs
 from keras_ram.sizes import number_of
 from keras_ram.targets import check_labels
 from keras_ram.trainers import Trainer
+from keras_ram.validation import check_positive
 
 
 class Pointing(keras.Model):
@@ -23,6 +25,14 @@ class Pointing(keras.Model):
         model: A built `keras_ram.RAM`. Its weights are trained, by the rule that it was
             compiled with: under `"hybrid"` learning places train the location network
             alone.
+        near: `None`, or a positive float, in units of the location. Several places of
+            an image are visited one after the other, in any order: of those that no
+            glimpse so far came nearer to than this, the next is the one nearest to
+            where the policy would look. So the model looks at a place again that it
+            missed, and where all were visited nothing is taught. The error then is
+            that of `log_prob` near a place, and far from it grows in proportion to the
+            distance: otherwise long ways would drown short ones.
+        weight: Positive float, what places count beside classes.
 
     Call arguments:
         images: As for the model.
@@ -35,10 +45,11 @@ class Pointing(keras.Model):
             if images or classes do not fit it. Of a pipeline the first batch is looked
             at.
 
-    The targets of `fit` are a dict of `"places"`, `(batch, 2)`, `(x, y)` in [-1, 1] or
-    NaN where there is none, and `"classes"`, the labels, as integers, or as sets with
-    `multi_label`. It logs `distance`, from where the policy would look to the place,
-    where the image is 2 wide.
+    The targets of `fit` are a dict of `"places"`, `(batch, 2)`, or with `near`
+    `(batch, n, 2)`, `(x, y)` in [-1, 1] or NaN where there is none, and `"classes"`,
+    the labels, as integers, or as sets with `multi_label`. It logs `distance`, from
+    where the policy would look to the place that is next, where the image is 2 wide,
+    and with `near` `found`, the share of places that were visited in the end.
 
     Example:
 
@@ -57,12 +68,14 @@ class Pointing(keras.Model):
       vision", 2019: a policy that is first taught where a classifier has evidence
     """
 
-    def __init__(self, model, **kwargs):
+    def __init__(self, model, near=None, weight=1.0, **kwargs):
         super().__init__(**kwargs)
         if not isinstance(model, Trainer) or not model.built:
             raise ValueError(
                 f"Only a built `keras_ram.RAM` is taught. Received: {model}"
             )
+        self.near = near if near is None else check_positive("near", near)
+        self.weight = check_positive("weight", weight)
         # Its parts are tracked. The baseline has nothing to learn here.
         vars(self)["model"] = model
         self.parts = [
@@ -72,6 +85,8 @@ class Pointing(keras.Model):
             model.classifier,
         ]
         self.distance_tracker = keras.metrics.Mean(name="distance")
+        if near is not None:
+            self.found_tracker = keras.metrics.Mean(name="found")
         self.built = True
 
     def fit(self, x=None, y=None, *args, **kwargs):
@@ -98,8 +113,12 @@ class Pointing(keras.Model):
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
         means, logits = y_pred["location_means"], y_pred["logits"]  # (B, T - 1, 2), …
-        places = ops.expand_dims(ops.cast(y["places"], "float32"), 1)
-        known = ops.all(ops.isfinite(places), axis=-1)  # (B, 1)
+        places = ops.cast(y["places"], "float32")
+        if self.near is None:
+            places = ops.expand_dims(places, 1)
+            known = ops.all(ops.isfinite(places), axis=-1)  # (B, 1)
+        else:
+            places, known = self._next(places, y_pred["locations"], means)
         # Where none is known, the policy is right.
         places = ops.where(ops.expand_dims(known, -1), places, means)
         classes = ops.cast(y["classes"], "int32")
@@ -107,8 +126,7 @@ class Pointing(keras.Model):
         log_probs = [label_log_probs(classes, logits[:, step]) for step in steps]
         losses = -ops.mean(ops.stack(log_probs, axis=1), axis=1)
         if len(steps) > 1:
-            sampler = self.model.location_sampler
-            losses -= ops.mean(sampler.log_prob(means, places), axis=1)
+            losses += self.weight * ops.mean(self._errors(means, places), axis=1)
         if sample_weight is not None:
             weights = keras.tree.flatten(sample_weight)[0]  # the same for both targets
             losses *= ops.cast(weights, "float32")
@@ -116,3 +134,39 @@ class Pointing(keras.Model):
         there = ops.cast(known, "float32") + ops.zeros_like(distances)
         self.distance_tracker.update_state(distances, sample_weight=there)
         return ops.mean(losses)
+
+    def _errors(self, means, places):
+        """Minus the log-probability, or what is like it near a place."""
+        sampler = self.model.location_sampler
+        if self.near is None:
+            return -sampler.log_prob(means, places)
+        squares = ops.sum(ops.square((places - means) / sampler._stddev), axis=-1)
+        return ops.sqrt(1 + squares) - 1
+
+    def _next(self, places, locations, means):
+        """The places that are next after each glimpse but the last.
+
+        Of those that are left it is the one that is nearest to where the policy would
+        look: which comes first is the policy's to choose.
+
+        Args:
+            places: `(batch, n, 2)`, of which some may be NaN.
+            locations: `(batch, T, 2)`, where the glimpses were taken.
+            means: `(batch, T - 1, 2)`, where the policy would look next.
+
+        Returns:
+            `(batch, T - 1, 2)`, and whether there is one, `(batch, T - 1)`.
+        """
+        known = ops.all(ops.isfinite(places), axis=-1, keepdims=True)  # (B, n, 1)
+        places = ops.where(known, places, 0.0)
+        known = ops.swapaxes(known, 1, 2)  # (B, 1, n)
+        ways = ops.expand_dims(locations, 2) - ops.expand_dims(places, 1)
+        close = ops.sum(ops.square(ways), axis=-1) < self.near**2  # (B, T, n)
+        visited = ops.cumsum(ops.cast(close, "int32"), axis=1) > 0
+        self.found_tracker.update_state(visited[:, -1:], sample_weight=known)
+        left = ops.logical_and(known, ops.logical_not(visited[:, :-1]))
+        ways = ops.expand_dims(means, 2) - ops.expand_dims(places, 1)
+        ways = ops.where(left, ops.sum(ops.square(ways), axis=-1), np.inf)
+        nearest = ops.argmin(ways, axis=-1)  # (B, T - 1)
+        chosen = ops.one_hot(nearest, left.shape[-1], dtype="float32")
+        return ops.matmul(chosen, places), ops.any(left, axis=-1)

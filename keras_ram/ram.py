@@ -58,6 +58,9 @@ class RAM(Looking):
             are rounded. See `LocationSampler`.
         seed: Int, for the locations and labels that the model draws. Initial
             weights follow `keras.utils.set_random_seed`.
+        relative_locations: Bool. Whether the location network says where to look next
+            from where it looks now, as far as its widest patch sees, instead of where
+            in the image. What is learned on small images then holds on larger ones.
         stop_confidence: `None`, or the probability of a guess (of a set as a whole)
             from which on the model is sure at inference, and takes no more glimpses
             of that image.
@@ -126,6 +129,7 @@ class RAM(Looking):
         backbone=None,
         shares=(),
         multi_label=False,
+        relative_locations=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -144,7 +148,12 @@ class RAM(Looking):
         self.glimpse_net.feature_size(patch_size)  # or the filters do not fit
         self.core = make_core(core, core_units, policy)
         self.location_sampler = LocationSampler(
-            location_stddev, location_units, initial_location, location_step, seed
+            location_stddev,
+            location_units,
+            initial_location,
+            location_step,
+            seed,
+            relative_locations,
         )
         # Probabilities and rewards need float32 under half precision as well.
         self.classifier = keras.layers.Dense(
@@ -232,5 +241,6 @@ class RAM(Looking):
             "stop_confidence": self.stop_confidence,
             "class_names": self.class_names,
             "multi_label": self.multi_label,
+            "relative_locations": sampler.relative,
         }
         return {**super().get_config(), **config}

@@ -183,3 +183,43 @@ def test_the_gradient_of_a_scan_is_that_of_a_loop(length, rng):
     (found,), (expected,) = (gradients_of(f, kernel) for f in (compiled, written_out))
     assert np.abs(expected).max() > 0.1
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "retina, reach",
+    [
+        ({"scales": (1, 4)}, (0.25, 0.5)),  # 32 of 128 and of 64 pixels
+        ({"scales": (4,), "shares": (0.3,)}, (0.3, 0.5)),
+        ({"scales": (), "shares": (1, 2)}, (2, 2)),
+    ],
+)
+def test_a_relative_policy_reaches_as_far_as_the_widest_patch(retina, reach):
+    cell = GlimpseCell(
+        GlimpseSensor(patch_size=8, **retina),
+        GlimpseNet(8, 8, 8),
+        keras.layers.GRUCell(4),
+        LocationSampler(relative=True),
+    )
+    images = np.zeros((2, 64, 128, 1), "float32")
+    states = cell.get_initial_state(2)
+    cell(images, states)
+    kernel, _ = cell.sampler.mean.get_weights()
+    cell.sampler.mean.set_weights([0 * kernel, np.arctanh([0.5, -0.25])])
+    states[0] = ops.convert_to_tensor([[0.25, 0.5], [-0.5, 0.0]], "float32")
+    found, (location, _) = cell(images, states)
+    step = np.array(reach) * [0.5, -0.25]
+    expected = np.array([[0.25, 0.5], [-0.5, 0.0]]) + step
+    np.testing.assert_allclose(ops.convert_to_numpy(found["mean"]), expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(location), np.clip(expected, -1, 1), rtol=1e-6
+    )
+    # Of images that are padded, the reach is that of each.
+    sizes = np.array([[64, 128], [32, 64]], "int32")
+    found, _ = cell(cell.prepare(ops.convert_to_tensor(images), sizes), states)
+    side = 8 * max(retina["scales"], default=0)
+    own = np.maximum([side / 64, side / 32], max(retina.get("shares", (0,))))
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(found["mean"])[1],
+        own * [0.5, -0.25] - [0.5, 0.0],
+        rtol=1e-6,
+    )

@@ -23,6 +23,23 @@ def test_inference_is_the_mean_and_draws_nothing(rng):
     np.testing.assert_array_equal(sampler.first(6), np.zeros((6, 2)))
 
 
+def test_relative_to_where_it_looks_now(rng):
+    sampler = LocationSampler(0.2, seed=3, relative=True)
+    hidden = rng.normal(size=(6, 5)).astype("float32")
+    origin = rng.uniform(-1, 1, (6, 2)).astype("float32")
+    reach = np.array([[0.5, 2.0]], "float32")
+    look = numpy(sampler(hidden, origin=origin, reach=reach))
+    kernel, bias = (ops.convert_to_numpy(weight) for weight in sampler.mean.weights)
+    mean = origin + reach * np.tanh(hidden @ kernel + bias)
+    np.testing.assert_allclose(look["mean"], mean, atol=1e-6)
+    np.testing.assert_array_equal(look["location"], np.clip(look["mean"], -1, 1))
+    assert np.abs(mean).max() > 1
+    sampled = numpy(sampler(hidden, training=True, origin=origin, reach=reach))
+    np.testing.assert_allclose(sampled["mean"], mean, atol=1e-6)
+    twin = LocationSampler.from_config(sampler.get_config())
+    assert twin.relative
+
+
 def test_samples_have_the_stated_distribution():
     sampler = LocationSampler(0.1, seed=3)
     look = numpy(sampler(np.zeros((20000, 4)), training=True))

@@ -123,3 +123,84 @@ def test_only_a_built_ram_is_taught(make_model):
     for model in (keras_ram.RAM(10), keras.Sequential()):
         with pytest.raises(ValueError, match=r"Only a built `keras_ram.RAM` is taught"):
             keras_ram.Pointing(model)
+
+
+def test_the_next_place_by_hand(make_model):
+    """Of those that no glimpse came near to, the nearest to where it would look."""
+    pointing = keras_ram.Pointing(make_model(), near=0.2)
+    a, b, c = [-0.5, 0.0], [0.5, 0.0], [0.5, 0.5]
+    near_b, centre = [0.4, 0.1], [0.0, 0.0]
+    nowhere = [np.nan, np.nan]
+    places = [[a, b, c], [a, b, c], [nowhere, c, nowhere], [nowhere] * 3]
+    locations = [
+        [centre, a, near_b, c, centre],
+        [near_b, centre, [-0.6, 0.1], centre, centre],  # b first, c never
+        [centre, centre, c, a, a],  # of one alone
+        [centre] * 5,  # of none
+    ]
+    means = [
+        [[-0.4, 0.1], a, [0.6, 0.2], centre],
+        [b, [0.9, 0.2], [-0.9, 0.0], [-0.9, 0.0]],
+        [a, a, a, a],
+        [a, a, a, a],
+    ]
+    following = [[a, b, c, nowhere], [c, c, c, c], [c, c, nowhere, nowhere]]
+    following = np.array([*following, [nowhere] * 4])
+    values = (ops.convert_to_tensor(v, "float32") for v in (places, locations, means))
+    chosen, there = pointing._next(*values)
+    known = np.isfinite(following[..., 0])
+    np.testing.assert_array_equal(ops.convert_to_numpy(there), known)
+    chosen = ops.convert_to_numpy(chosen)
+    np.testing.assert_allclose(chosen[known], following[known], rtol=1e-6)
+    # Three of three, two of three, one of one.
+    assert float(pointing.found_tracker.result()) == pytest.approx(6 / 7)
+
+
+def test_the_loss_of_visits_by_hand(make_model, batch):
+    images, classes = batch
+    model = make_model(num_glimpses=3, initial_location="center", location_stddev=0.5)
+    look = {n: ops.convert_to_numpy(v) for n, v in model.rollout(images).items()}
+    places = np.full((64, 2, 2), np.nan)
+    places[16:, 1] = [0.5, -0.75]  # which nothing comes near to
+    pointing = keras_ram.Pointing(model, near=1e-6, weight=0.25)
+    pointing.compile("sgd")
+    targets = {"places": places, "classes": classes}
+    logs = pointing.evaluate(images, targets, 64, verbose=0, return_dict=True)
+    ways = np.linalg.norm(look["location_means"] - [0.5, -0.75], axis=2)
+    errors = np.sqrt(1 + (ways / 0.5) ** 2) - 1
+    errors[:16] = 0
+    logits = look["logits"]
+    log_probs = logits - np.log(np.exp(logits).sum(axis=2, keepdims=True))
+    losses = -log_probs[np.arange(64), :, classes].mean(axis=1)
+    losses += 0.25 * errors.mean(axis=1)
+    expected = {"loss": losses.mean(), "distance": ways[16:].mean(), "found": 0}
+    assert logs == pytest.approx(expected, rel=1e-4)
+
+
+def test_it_learns_to_visit_one_after_the_other(make_model, rng):
+    """Two white squares."""
+    model = make_model(
+        num_glimpses=4,
+        patch_size=8,
+        scales=(2, 8),
+        core="gru",
+        core_units=32,
+        initial_location="center",
+        relative_locations=True,
+    )
+    model.compile(learning="joint")
+    left, right = (
+        np.stack([rng.integers(8, 12, 128) + x, rng.integers(8, 56, 128)], axis=1)
+        for x in (0, 40)
+    )
+    images = np.zeros((128, 64, 64, 1), "float32")
+    for image, *squares in zip(images, left, right, strict=True):
+        for x, y in squares:
+            image[y - 4 : y + 4, x - 4 : x + 4] = 1
+    places = np.stack([left, right], axis=1) / 32 - 1
+    targets = {"places": places, "classes": np.zeros(128, "int32")}
+    pointing = keras_ram.Pointing(model, near=0.25)
+    pointing.compile(keras.optimizers.Adam(3e-3))
+    pointing.fit(images, targets, epochs=40, verbose=0)
+    logs = pointing.evaluate(images, targets, verbose=0, return_dict=True)
+    assert logs["found"] > 0.8

@@ -215,6 +215,7 @@ def test_config_round_trip(make_model):
         "location_stddev": 0.2,
         "initial_location": "center",
         "location_step": 0.25,
+        "relative_locations": True,
         "seed": 11,
         "name": "eye",
     }

@@ -1,0 +1,235 @@
+"""Trains a model to look for the digits on megapixel canvases.
+
+    python examples/megapixel.py --data-dir FOLDER
+
+Five digits lie on 1500x1500 pixels among 50 patches of noise, and the class of three of
+them is asked for: see `megapixel_data.py`. A policy does not find five digits one after
+the other by luck. So it is taught, on canvases that are made here, of which the places
+and classes of all digits are known (others learn from the labels of canvases alone):
+first the backbone learns what digits look like; then the model learns by single
+glimpses what it sees and where the next digit below is; and then to visit all digits,
+on canvases that grow (`LESSONS`). Afterwards it learns from rewards, which need labels
+alone, on canvases made afresh.
+
+A run writes settings, curves and results to OUTPUT/result.json, and the model to
+OUTPUT/model.keras. Stopped in between, it goes on. `--begin` takes the model of an
+earlier run, and `--lessons` some of the lessons. Epochs are chosen on canvases of the
+last 10,000 training digits, and the 1,000 published test canvases are used once, at the
+end; of another `--size` they are drawn in the same way.
+"""
+
+import argparse
+import collections
+import json
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+from megapixel_data import SIDE, TASKS, Megapixels, load_own, load_published
+from megapixel_glances import Glances, Starts
+from megapixel_models import accuracy, judge, learn_digits, looked_at, make
+from runs import begin_run, end_run, keep, read_curves, save_bare
+
+import keras_ram
+from keras_ram import datasets
+
+STEPS = 100  # of an epoch
+Lesson = collections.namedtuple("Lesson", "size noise glimpses epochs")
+LESSONS = (
+    Lesson(size=600, noise=0, glimpses=1, epochs=20),
+    Lesson(size=600, noise=8, glimpses=1, epochs=10),
+    Lesson(size=600, noise=8, glimpses=10, epochs=10),
+    Lesson(size=1500, noise=50, glimpses=1, epochs=10),
+    Lesson(size=1500, noise=50, glimpses=14, epochs=10),
+)
+GLANCES = 32  # of a canvas, where they are single
+STDDEV, NEAR = 6, 14  # pixels: how far to explore, and when a place was visited
+
+
+class Visits(keras.utils.PyDataset):
+    """Canvases of a lesson, with the places of their digits."""
+
+    def __init__(self, digits, labels, lesson, options, seed):
+        super().__init__()
+        self.canvases = Megapixels(
+            digits,
+            labels,
+            options.task,
+            count=STEPS * options.batch_size,
+            size=lesson.size,
+            patches=lesson.noise,
+            batch_size=options.batch_size,
+            seed=seed,
+            each_epoch="fresh",
+        )
+
+    def __len__(self):
+        return len(self.canvases)
+
+    def __getitem__(self, index):
+        images, classes = self.canvases[index]
+        rows = self.canvases.order[index * self.canvases.batch_size :][: len(images)]
+        corners = self.canvases.layout["places"][rows]  # (B, n, 2), row and column
+        places = (corners[..., ::-1] + SIDE / 2) / self.canvases.size * 2 - 1
+        return images, {"places": places.astype("float32"), "classes": classes}
+
+    def on_epoch_end(self):
+        self.canvases.on_epoch_end()
+
+
+class Score(keras.callbacks.Callback):
+    """Logs how often a model is right, and the seconds of an epoch."""
+
+    def __init__(self, model, canvases, number):
+        super().__init__()
+        self.ram, self.canvases, self.number = model, canvases, number
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.start = time.time()
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["val_accuracy"] = accuracy(self.ram, self.canvases, self.number)
+        logs["seconds"] = time.time() - self.start
+
+
+def teach(model, training, validation, options):
+    """Lesson after lesson, of which each is kept when it is over."""
+    for number in options.lessons:
+        lesson = LESSONS[number]
+        done = options.output / f"lesson{number}.weights.h5"
+        model.num_glimpses = (
+            lesson.glimpses if lesson.glimpses > 1 else options.glimpses
+        )
+        if done.exists():
+            model.load_weights(done)
+            continue
+        model.location_sampler.stddev = 2 * STDDEV / lesson.size
+        epochs = max(1, round(options.share * lesson.epochs))
+        rate = keras.optimizers.schedules.CosineDecay(
+            options.learning_rate, epochs * STEPS, alpha=0.3
+        )
+        curves = options.output / f"lesson{number}.csv"
+        seen = len(read_curves(curves)["loss"])
+        seed = 1000 * (options.seed + 1) + 100 * number
+        student, data = prepare(model, training, lesson, options, seed + seen)
+        student.compile(keras.optimizers.Adam(rate, global_clipnorm=5.0))
+        student.fit(
+            data,
+            epochs=epochs,
+            shuffle=False,
+            verbose=options.verbose,
+            callbacks=[
+                Score(model, Visits(*validation, lesson, options, 3), options.images),
+                keras.callbacks.CSVLogger(curves, append=True),
+                keras.callbacks.BackupAndRestore(options.output / f"lesson{number}"),
+            ],
+        )
+        model.save_weights(done)
+
+
+def prepare(model, training, lesson, options, seed):
+    """What learns in a lesson, and from what."""
+    if lesson.glimpses > 1:
+        visits = Visits(*training, lesson, options, seed)
+        near = 2 * NEAR / lesson.size
+        return keras_ram.Pointing(model, near, options.weight), visits
+    sizes = (lesson.size, lesson.noise, max(1, options.batch_size // 2), GLANCES)
+    return Glances(model), Starts(*training, *sizes, STEPS, seed)
+
+
+def learn_from_rewards(model, training, validation, options):
+    """Goes on with labels alone, and keeps the epoch that is best on validation."""
+    model.num_glimpses = options.glimpses
+    model.location_sampler.stddev = 2 * STDDEV / options.size
+    rate = keras.optimizers.schedules.CosineDecay(
+        options.reward_rate, max(1, options.epochs) * len(training), alpha=0.02
+    )
+    model.compile(
+        keras.optimizers.Adam(rate, global_clipnorm=5.0),
+        learning="joint",
+        reward="probability",
+        baseline="leave_one_out",
+        episodes=2,
+        discount=0.5,
+        # The first guesses cannot know.
+        guess_weights=np.arange(1, options.glimpses + 1) / options.glimpses,
+    )
+    scores = read_curves(options.output / "curves.csv")["val_accuracy"]
+    model.fit(
+        training,
+        epochs=options.epochs,
+        shuffle=False,
+        verbose=options.verbose,
+        callbacks=[
+            Score(model, validation, options.images),
+            *keep(options.output, "val_accuracy", scores),
+        ],
+    )
+    if options.epochs:
+        model.load_weights(options.output / "best.weights.h5")
+
+
+def main(arguments=None):
+    """Trains a model, and tests it once."""
+    options = parse_arguments(arguments)
+    settings = begin_run(options.output, options, ("output", "data_dir", "verbose"))
+    keras.utils.set_random_seed(options.seed)
+    digits = datasets.load_mnist(options.data_dir, download=not options.data_dir)
+    model = make(options)
+    model.compile(learning="joint")
+    if not (options.begin or (options.output / "digits.weights.h5").exists()):
+        learn_digits(model, *digits[0], options)
+        model.save_weights(options.output / "digits.weights.h5")
+    elif not options.begin:
+        model.load_weights(options.output / "digits.weights.h5")
+    teach(model, *digits[:2], options)
+    canvases = {
+        "task": options.task,
+        "size": options.size,
+        "patches": options.noise,
+        "batch_size": options.batch_size,
+    }
+    count = options.steps * options.batch_size
+    training, validation = load_own(options.data_dir, count=count, **canvases)
+    learn_from_rewards(model, training, validation, options)
+    save_bare(model, (options.size,) * 2 + (1,), options.output / "model.keras")
+    _, test = load_published(options.data_dir, count=1, **canvases)
+    result = {"settings": settings, "looked_at": looked_at(model, options.size)}
+    result |= {"validation": judge(model, validation), "test": judge(model, test)}
+    result["curves"] = read_curves(options.output / "curves.csv")
+    end_run(options.output, result)
+    print(json.dumps({"looked_at": result["looked_at"], **result["test"]}))
+
+
+def parse_arguments(arguments=None):
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--task", choices=TASKS, default="majority")
+    add("--size", type=int, default=1500, help="of the canvases in the end")
+    add("--noise", type=int, default=50, help="patches on them")
+    add("--glimpses", type=int, default=14)
+    add("--digit-steps", type=int, default=2400, help="of the backbone")
+    every = range(len(LESSONS))
+    add("--lessons", type=int, nargs="*", default=[*every], choices=every)
+    add("--share", type=float, default=1.0, help="of the epochs of the lessons")
+    add("--weight", type=float, default=0.3, help="of places, beside classes")
+    add("--learning-rate", type=float, default=1e-3, help="of the lessons")
+    add("--epochs", type=int, default=20, help="of learning from rewards")
+    add("--steps", type=int, default=STEPS, help="of such an epoch")
+    add("--reward-rate", type=float, default=3e-4, help="learning rate")
+    add("--batch-size", type=int, default=16)
+    add("--images", type=int, default=200, help="to choose by, of the 1,000")
+    add("--begin", help="a model that an earlier run left")
+    add("--seed", type=int, default=0)
+    add("--data-dir", help="folder with the idx files of MNIST")
+    add("--output", type=Path, default=Path("results/megapixel"))
+    add("--verbose", type=int, default=2, help="as in `fit`")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()
