@@ -364,3 +364,21 @@ def test_unknown_input_dtype(model, tmp_path):
         ValueError, match="`input_dtype` must be one of 'float32', 'uint8'"
     ):
         export_onnx(model, tmp_path / "m.onnx", "int8")
+
+
+def test_locations_relative_to_the_present_one(make_model, tmp_path, rng):
+    model = make_model(num_glimpses=4, scales=(1, 4), relative_locations=True)
+    kernel = model.location_sampler.mean.kernel
+    kernel.assign(10 * kernel)  # far from where it looks
+    images = images_of((5, 60, 40), rng)
+    expected = keras.ops.convert_to_numpy(model.rollout(images)["locations"])
+    assert np.abs(np.diff(expected, axis=1)).max() > 0.3
+    export_onnx(model, tmp_path / "m.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+    (found,) = session.run(["locations"], {"images": images})
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    export_saved_model(model, tmp_path / "m")
+    serve = tf.saved_model.load(tmp_path / "m/1").signatures["serving_default"]
+    np.testing.assert_allclose(
+        serve(tf.constant(images))["locations"], expected, atol=1e-5
+    )
