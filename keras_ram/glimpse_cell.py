@@ -143,13 +143,10 @@ class GlimpseCell(keras.layers.Layer):
         if not keras.tree.is_nested(states):  # which Keras allows to a cell
             states = [states]
         decided_on = ops.stop_gradient(hidden_state) if detach else hidden_state
-        look = self.sampler(
-            decided_on,
-            training=training,
-            noise=noise,
-            origin=location,
-            reach=self._reach(prepared, rows),
-        )
+        seen_from = {}
+        if self.sampler.relative:
+            seen_from = {"origin": location, "reach": self._reach(prepared, rows)}
+        look = self.sampler(decided_on, training=training, noise=noise, **seen_from)
         found = {
             "hidden_state": hidden_state,
             "location": location,
