@@ -1,9 +1,9 @@
 """What a patch shows where it is looked at most."""
 
 import keras
-import numpy as np
 from keras import ops
 
+from keras_ram.grids import cell_places
 from keras_ram.validation import check_integer
 
 
@@ -60,9 +60,7 @@ class AttentionPooling2D(keras.layers.Layer):
 
     def call(self, features):
         _, height, width, _ = features.shape
-        x = (np.arange(width) + 0.5) / width * 2 - 1
-        y = (np.arange(height) + 0.5) / height * 2 - 1
-        places = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)  # (cells, 2)
+        places = cell_places(height, width)
         places = ops.convert_to_tensor(places.T, dtype=self.compute_dtype)
         logits = ops.reshape(self.attention(features), (-1, height * width, 1))
         weights = ops.softmax(logits, axis=1)  # (B, cells, 1)

@@ -1,5 +1,6 @@
 """Where the cells of a retina lie on an image."""
 
+import numpy as np
 from keras import ops
 
 from keras_ram.cell_means import BLOCK
@@ -50,3 +51,15 @@ def grid_lines(locations, size, cells, patch_size, cut):
     low, high = ops.expand_dims(-origin, 3), ops.expand_dims(size - origin, 3)
     lines = ops.minimum(ops.maximum(lines, low), high)
     return ops.cast(first, "int32"), lines
+
+
+def cell_places(height, width):
+    """Where the cells of a grid have their centres, row by row.
+
+    Returns:
+        Float array of shape `(height * width, 2)`, `(x, y)` in [-1, 1] from edge to
+        edge.
+    """
+    x = (np.arange(width) + 0.5) / width * 2 - 1
+    y = (np.arange(height) + 0.5) / height * 2 - 1
+    return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)

@@ -1,9 +1,9 @@
 """What a patch shows, and where in it."""
 
 import keras
-import numpy as np
 from keras import ops
 
+from keras_ram.grids import cell_places
 from keras_ram.validation import check_positive
 
 
@@ -52,9 +52,7 @@ class Peaks(keras.layers.Layer):
 
     def call(self, features):
         _, height, width, channels = features.shape
-        x = (np.arange(width) + 0.5) / width * 2 - 1
-        y = (np.arange(height) + 0.5) / height * 2 - 1
-        places = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)  # (cells, 2)
+        places = cell_places(height, width)
         cells = ops.reshape(features, (-1, height * width, channels))
         largest = ops.max(cells, axis=1, keepdims=True)  # (B, 1, channels)
         weights = ops.exp(self.sharpness * (cells - largest))  # a softmax over cells
