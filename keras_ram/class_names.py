@@ -1,4 +1,4 @@
-"""What a model tells of itself: the names of its classes, and the sizes it knows."""
+"""What the classes are called: given, taken from the data, and answered with."""
 
 import functools
 import itertools
@@ -7,17 +7,12 @@ import warnings
 from keras import ops
 
 from keras_ram import guesses
-from keras_ram.sizes import range_of_sizes
 from keras_ram.trainers import Trainer
 from keras_ram.validation import check_names
 
 
-class Described(Trainer):
-    """A trained model whose classes may have names, and which knows some sizes."""
-
-    image_sizes = None
-    """`None`, or the least and the largest `(height, width)` of the images that `fit`
-    has learned from, of a pipeline those of the first batch. May be set."""
+class Named(Trainer):
+    """A trained model whose classes may have names."""
 
     @property
     def class_names(self):
@@ -43,9 +38,6 @@ class Described(Trainer):
                 stacklevel=2,
             )
         return super().fit(x, *args, **kwargs)
-
-    def notice(self, images):
-        self.image_sizes = range_of_sizes(images, self.image_sizes)
 
     def classify(self, images):
         """Says what is in images, by name.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import keras
 
-from keras_ram.class_names import Described
+from keras_ram.class_names import Named
 from keras_ram.presets import load
 from keras_ram.server import Server, write_assets
 from keras_ram.validation import check_names
@@ -18,7 +18,7 @@ NOT_QUANTIZED = (
 )
 
 
-class Persistent(Described):
+class Persistent(Named):
     """A trained model that comes from files and goes into them."""
 
     _frozen_weights = (), None

@@ -6,7 +6,7 @@ import keras
 
 from keras_ram import inputs, targets
 from keras_ram.on_logits import takes_classes
-from keras_ram.sizes import images_and_sizes, number_of
+from keras_ram.sizes import images_and_sizes, number_of, range_of_sizes
 
 
 class GuardedModel(keras.Model):
@@ -15,6 +15,10 @@ class GuardedModel(keras.Model):
     A backend may say with `run` how they read and execute what was found good.
     """
 
+    image_sizes = None
+    """`None`, or the least and the largest `(height, width)` of the images that `fit`
+    has learned from, of a pipeline those of the first batch. May be set."""
+
     def scope(self):
         """Where weights are made."""
         return contextlib.nullcontext()
@@ -22,9 +26,6 @@ class GuardedModel(keras.Model):
     def run(self, method, **options):
         """Calls `fit`, `evaluate` or `predict` of Keras."""
         return getattr(super(), method)(**options)
-
-    def notice(self, images):
-        """Takes note of images that are learned from, or of the first batch."""
 
     def compile_anew(self):
         """Replaces what was compiled, where an attribute that it read has changed."""
@@ -181,7 +182,7 @@ class GuardedModel(keras.Model):
         if first[0] is not None:  # or they are spread over devices
             self._check(*first, learns)
             if trains:
-                self.notice(first[0])
+                self.image_sizes = range_of_sizes(first[0], self.image_sizes)
         return x, y, sample_weight
 
     def _check(self, images, y, sample_weight, learns):
