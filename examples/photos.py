@@ -101,8 +101,9 @@ def see(model, data, options, folder):
     """
     *blocks, pooling = model.glimpse_net.backbone.layers
     channels = data["train"][0].shape[-1]
-    cnn = photos_models.make_cnn(blocks, channels, model.num_classes)
-    optimizer, loss = falling(2e-3, options.first_epochs, data, options)
+    cnn = photos_models.make_cnn(blocks, pooling, channels)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    optimizer = falling(2e-3, options.first_epochs, data, options)
     cnn.compile(optimizer, loss, metrics=["accuracy"])
     seen = folder / "first.weights.h5"
     if not seen.exists():
@@ -118,9 +119,6 @@ def see(model, data, options, folder):
         )
         cnn.save_weights(seen)
     cnn.load_weights(seen)
-    head = cnn.layers[-1]
-    pooling.values.set_weights(head.classes.get_weights())
-    pooling.attention.set_weights(head.attention.get_weights())
     model.glimpse_net.backbone.trainable = False  # or it learns the photos by heart
     return cnn
 
@@ -158,18 +156,17 @@ def varied(train_data, options, seed, shrink=(1,)):
 
 
 def falling(learning_rate, epochs, data, options):
-    """An optimizer whose learning rate falls until the last epoch, and the loss."""
+    """An optimizer whose learning rate falls until the last epoch."""
     batches = -(-len(data["train"][0]) // options.batch_size)
     rate = keras.optimizers.schedules.CosineDecay(
         learning_rate, epochs * batches, alpha=0.02
     )
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    return keras.optimizers.Adam(rate, global_clipnorm=5.0), loss
+    return keras.optimizers.Adam(rate, global_clipnorm=5.0)
 
 
 def train(model, data, options, folder):
     """Learns from rewards, in two stages."""
-    optimizer, _ = falling(options.learning_rate, options.epochs, data, options)
+    optimizer = falling(options.learning_rate, options.epochs, data, options)
     stages = [(options.epochs * 2 // 3, 1), (options.epochs, 1 / 3)]
     for until, share in stages:
         model.location_sampler.stddev = share * options.stddev

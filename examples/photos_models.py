@@ -8,6 +8,7 @@ import photos_data
 from keras import layers, ops
 
 import keras_ram
+from keras_ram.grids import cell_places
 
 
 def make_blocks(filters):
@@ -23,7 +24,6 @@ def make_blocks(filters):
     ]
 
 
-@keras.saving.register_keras_serializable("photos")
 class OnePlace(layers.Layer):
     """Classifies by what is seen at one place, of which it is not sure.
 
@@ -32,7 +32,7 @@ class OnePlace(layers.Layer):
     attention has to be where the class is told best.
 
     Args:
-        num_classes: Int.
+        pooling: `AttentionPooling2D`, with a value for each class. It is shared.
 
     Call arguments:
         features: Tensor of shape `(batch, height, width, channels)`.
@@ -41,37 +41,31 @@ class OnePlace(layers.Layer):
         Log-probabilities, `(batch, num_classes)`, which are logits as well.
     """
 
-    def __init__(self, num_classes, **kwargs):
+    def __init__(self, pooling, **kwargs):
         super().__init__(**kwargs)
-        self.num_classes = num_classes
-        self.classes = layers.Conv2D(num_classes, 1)
-        self.attention = layers.Conv2D(1, 1)
+        self.pooling = pooling
 
     def build(self, features_shape):
-        self.classes.build(features_shape)
-        self.attention.build(features_shape)
+        if not self.pooling.built:
+            self.pooling.build(features_shape)
 
     def call(self, features):
-        maps = [self.classes(features), self.attention(features)]
+        maps = [self.pooling.values(features), self.pooling.attention(features)]
         cells = ops.shape(features)[1] * ops.shape(features)[2]
         classes, attention = (ops.reshape(m, (-1, cells, m.shape[-1])) for m in maps)
         log_probs = ops.log_softmax(attention, axis=1) + ops.log_softmax(classes)
         return ops.logsumexp(log_probs, axis=1)
 
     def compute_output_shape(self, features_shape):
-        return (features_shape[0], self.num_classes)
-
-    def get_config(self):
-        return {**super().get_config(), "num_classes": self.num_classes}
+        return (features_shape[0], self.pooling.units)
 
 
-def make_cnn(blocks, channels, num_classes):
+def make_cnn(blocks, pooling, channels):
     """A classifier of whole photos.
 
     Args:
-        blocks: Layers, which may be those of a backbone.
+        blocks, pooling: Layers, which may be those of a backbone. See `OnePlace`.
         channels: Int, of the photos, which may be of any size.
-        num_classes: Int.
     """
     return keras.Sequential(
         [
@@ -79,7 +73,7 @@ def make_cnn(blocks, channels, num_classes):
             layers.Rescaling(1 / 255),
             *blocks,
             layers.Dropout(0.3),
-            OnePlace(num_classes),
+            OnePlace(pooling),
         ]
     )
 
@@ -99,22 +93,20 @@ def evidence_of(cnn, shrink, sure=0.3):
     """
     *blocks, _, head = cnn.layers  # without dropout
     looking = keras.Sequential([keras.Input(cnn.input_shape[1:]), *blocks])
-    looking.add(head.attention)
+    looking.add(head.pooling.attention)
 
     def evidence(images):
         maps = []
         for factor in sorted(shrink):
             small = np.stack([photos_data.shrunk(image, factor) for image in images])
             maps.append(looking.predict(small, 32, verbose=0))
-        cells = maps[0].shape[1:3]  # the finest
-        total = sum(ops.convert_to_numpy(ops.image.resize(m, cells)) for m in maps)
+        finest = maps[0].shape[1:3]
+        total = sum(ops.convert_to_numpy(ops.image.resize(m, finest)) for m in maps)
         attention = ops.softmax(total.reshape(len(total), -1))
         attention = ops.convert_to_numpy(attention)
-        height, width = total.shape[1:3]
-        rows, columns = np.divmod(attention.argmax(axis=1), width)
-        places = np.stack([(columns + 0.5) / width, (rows + 0.5) / height], axis=1)
+        places = cell_places(*finest)[attention.argmax(axis=1)]
         known = attention.max(axis=1, keepdims=True) >= sure
-        return np.where(known, 2 * places - 1, np.nan).astype("float32")
+        return np.where(known, places, np.nan).astype("float32")
 
     return evidence
 
@@ -164,9 +156,10 @@ def multiply_adds(model, shape):
         return model.num_glimpses * look + _matrices(model.classifier)
     total, shape = 0, (None, *shape)
     for layer in model.layers:
+        pooling = layer.pooling if isinstance(layer, OnePlace) else layer
         convolutions = [layer]
-        if isinstance(layer, OnePlace):
-            convolutions = [layer.classes, layer.attention]
+        if isinstance(pooling, keras_ram.AttentionPooling2D):
+            convolutions = [pooling.values, pooling.attention]
         for part in convolutions:
             if isinstance(part, layers.Conv2D):
                 cells = math.prod(part.compute_output_shape(shape)[1:3])

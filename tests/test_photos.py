@@ -78,10 +78,13 @@ def test_a_patch_touches_what_it_overlaps():
 
 
 def test_a_classifier_decides_by_the_place_it_attends_to():
-    head = photos_models.OnePlace(2)
+    pooling = keras_ram.AttentionPooling2D(2)
+    head = photos_models.OnePlace(pooling)
     head.build((None, 1, 3, 2))
-    head.classes.kernel.assign([[[[2.0, 0], [0, 0]]]])  # the first class, by the first
-    head.attention.kernel.assign([[[[0.0], [1]]]])  # feature, where the second is
+    pooling.values.kernel.assign(
+        [[[[2.0, 0], [0, 0]]]]
+    )  # the first class, by the first
+    pooling.attention.kernel.assign([[[[0.0], [1]]]])  # feature, where the second is
     features = np.array([[[[1.0, 0], [0, 2], [3, 0]]]], "float32")
     log_probs = keras.ops.convert_to_numpy(head(features))
     attention = np.exp([0, 2, 0]) / np.exp([0, 2, 0]).sum()
@@ -92,9 +95,10 @@ def test_a_classifier_decides_by_the_place_it_attends_to():
 
 def test_evidence_is_where_the_attention_of_all_sizes_is():
     block = keras.layers.Conv2D(3, 1, use_bias=False)
-    cnn = photos_models.make_cnn([block], 3, 2)
+    pooling = keras_ram.AttentionPooling2D(2)
+    cnn = photos_models.make_cnn([block], pooling, 3)
     block.kernel.assign(np.eye(3)[None, None])
-    cnn.layers[-1].attention.kernel.assign([[[[10.0], [-10], [0]]]])
+    pooling.attention.kernel.assign([[[[10.0], [-10], [0]]]])
     images = np.zeros((2, 4, 8, 3), "uint8")
     images[:, 1, 6, 0] = images[1, 1, 6, 1] = images[1, 3, 0, 0] = 200
     places = photos_models.evidence_of(cnn, [1])(images)
@@ -123,8 +127,11 @@ def test_batches_are_shrunk_one_after_the_other(rng):
 
 def test_multiply_adds():
     shape = (8, 8, 3)
-    cnn = photos_models.make_cnn(photos_models.make_blocks([5]), 3, 2)
+    pooling = keras_ram.AttentionPooling2D(2)
+    cnn = photos_models.make_cnn(photos_models.make_blocks([5]), pooling, 3)
     assert photos_models.multiply_adds(cnn, shape) == 16 * (27 * 5 + 5 * 3)
+    backbone = keras.Sequential([keras.Input(shape), cnn.layers[1], pooling])
+    assert photos_models.multiply_adds(backbone, shape) == 16 * (27 * 5 + 5 * 3)
 
 
 def test_trains_and_tells(folder, tmp_path):
