@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 from megapixel_data import SIDE, Megapixels
 
+from keras_ram.pointing import pull
 from keras_ram.reinforce import label_log_probs
 
 ABOVE = 40  # pixels that a digit may lie higher up and still count as below
@@ -64,14 +65,13 @@ class Glances(keras.Model):
         squares = ops.sum(ops.square(ways), axis=-1)
         known = ops.cast(known, "float32")
         self.distance_tracker.update_state(ops.sqrt(squares), sample_weight=known)
-        pull = ops.sqrt(1 + squares / self.stddev**2) - 1
         logits = ops.reshape(y_pred["logits"], (-1, self.model.num_classes))
         seen = ops.cast(classes >= 0, "float32")
         right = ops.cast(ops.argmax(logits, axis=1), "int32") == classes
         self.accuracy_tracker.update_state(right, sample_weight=seen)
         log_probs = label_log_probs(ops.maximum(classes, 0), logits)
         share = ops.maximum(ops.sum(seen), 1)
-        return ops.mean(pull) - ops.sum(seen * log_probs) / share
+        return ops.mean(pull(squares, self.stddev)) - ops.sum(seen * log_probs) / share
 
 
 class Starts(keras.utils.PyDataset):
@@ -109,11 +109,10 @@ class Starts(keras.utils.PyDataset):
     def __getitem__(self, index):
         canvases = self.canvases
         images, _ = canvases[index]
-        rows = canvases.order[index * canvases.batch_size :][: len(images)]
-        corners = canvases.layout["places"][rows]
+        corners = canvases.places(index)
         order = corners[..., 0].argsort(axis=1)
         centres = np.take_along_axis(corners, order[..., None], axis=1) + SIDE / 2
-        classes = canvases.labels[canvases.layout["digits"][rows]]
+        classes = canvases.labels[canvases.layout["digits"][canvases.rows(index)]]
         classes = np.take_along_axis(classes, order, axis=1)
         rng = np.random.default_rng((canvases.seed, canvases.epoch, index))
         locations = draw_starts(centres, self.number, canvases.size, rng)

@@ -140,8 +140,7 @@ class Pointing(keras.Model):
         sampler = self.model.location_sampler
         if self.near is None:
             return -sampler.log_prob(means, places)
-        squares = ops.sum(ops.square((places - means) / sampler._stddev), axis=-1)
-        return ops.sqrt(1 + squares) - 1
+        return pull(ops.sum(ops.square(places - means), axis=-1), sampler._stddev)
 
     def _next(self, places, locations, means):
         """The places that are next after each glimpse but the last.
@@ -170,3 +169,13 @@ class Pointing(keras.Model):
         nearest = ops.argmin(ways, axis=-1)  # (B, T - 1)
         chosen = ops.one_hot(nearest, left.shape[-1], dtype="float32")
         return ops.matmul(chosen, places), ops.any(left, axis=-1)
+
+
+def pull(squares, stddev):
+    """The error of a place: squared near it, and in proportion to the way far from it.
+
+    Args:
+        squares: Squared distances, of any shape.
+        stddev: The distance from which on it is far.
+    """
+    return ops.sqrt(1 + squares / ops.square(stddev)) - 1
