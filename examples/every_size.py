@@ -198,11 +198,7 @@ def train(options):
     )
     model.compile(
         keras.optimizers.Adam(rate, global_clipnorm=5.0),
-        learning="joint",
-        reward="probability",
-        baseline="leave_one_out",
         episodes=2,
-        discount=0.5,
         jit_compile=False,  # which would compile for each size anew
     )
     curves = options.output / "curves.csv"

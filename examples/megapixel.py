@@ -69,8 +69,7 @@ class Visits(keras.utils.PyDataset):
 
     def __getitem__(self, index):
         images, classes = self.canvases[index]
-        rows = self.canvases.order[index * self.canvases.batch_size :][: len(images)]
-        corners = self.canvases.layout["places"][rows]  # (B, n, 2), row and column
+        corners = self.canvases.places(index)  # (B, 5, 2), row and column
         places = (corners[..., ::-1] + SIDE / 2) / self.canvases.size * 2 - 1
         return images, {"places": places.astype("float32"), "classes": classes}
 
@@ -112,6 +111,7 @@ def teach(model, training, validation, options):
         curves = options.output / f"lesson{number}.csv"
         seen = len(read_curves(curves)["loss"])
         seed = 1000 * (options.seed + 1) + 100 * number
+        unseen = Visits(*validation, lesson, options, 3).canvases
         student, data = prepare(model, training, lesson, options, seed + seen)
         student.compile(keras.optimizers.Adam(rate, global_clipnorm=5.0))
         student.fit(
@@ -120,7 +120,7 @@ def teach(model, training, validation, options):
             shuffle=False,
             verbose=options.verbose,
             callbacks=[
-                Score(model, Visits(*validation, lesson, options, 3), options.images),
+                Score(model, unseen, options.images),
                 keras.callbacks.CSVLogger(curves, append=True),
                 keras.callbacks.BackupAndRestore(options.output / f"lesson{number}"),
             ],
@@ -147,11 +147,7 @@ def learn_from_rewards(model, training, validation, options):
     )
     model.compile(
         keras.optimizers.Adam(rate, global_clipnorm=5.0),
-        learning="joint",
-        reward="probability",
-        baseline="leave_one_out",
         episodes=2,
-        discount=0.5,
         # The first guesses cannot know.
         guess_weights=np.arange(1, options.glimpses + 1) / options.glimpses,
     )
@@ -177,7 +173,7 @@ def main(arguments=None):
     keras.utils.set_random_seed(options.seed)
     digits = datasets.load_mnist(options.data_dir, download=not options.data_dir)
     model = make(options)
-    model.compile(learning="joint")
+    model.compile()
     if not (options.begin or (options.output / "digits.weights.h5").exists()):
         learn_digits(model, *digits[0], options)
         model.save_weights(options.output / "digits.weights.h5")

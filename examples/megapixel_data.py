@@ -76,8 +76,16 @@ class Megapixels(keras.utils.PyDataset):
         return -(-self.count // self.batch_size)
 
     def __getitem__(self, index):
-        rows = self.order[index * self.batch_size :][: self.batch_size]
+        rows = self.rows(index)
         return self.canvases(rows), self.targets[rows]
+
+    def rows(self, index):
+        """Which canvases a batch has."""
+        return self.order[index * self.batch_size :][: self.batch_size]
+
+    def places(self, index):
+        """Row and column of the corners of a batch's digits, `(batch, 5, 2)`."""
+        return self.layout["places"][self.rows(index)]
 
     def on_epoch_end(self):
         self.epoch += 1

@@ -92,9 +92,8 @@ def learn_digits(model, images, labels, options):
 def accuracy(model, canvases, number):
     """The share of the first canvases that are right, sets as a whole."""
     right = []
-    for index in range(-(-number // canvases[0][0].shape[0])):
+    for index in range(-(-number // canvases.batch_size)):
         images, labels = canvases[index]
-        labels = labels["classes"] if isinstance(labels, dict) else labels
         logits = model.predict_on_batch(images)
         if model.multi_label:
             right.append(((logits > 0) == labels).all(axis=1))
@@ -116,8 +115,7 @@ def judge(model, canvases, near=SIDE / 2):
             right.append(((logits > 0) == labels[:, None]).all(axis=-1))
         else:
             right.append(logits.argmax(axis=-1) == labels[:, None])
-        rows = canvases.order[index * canvases.batch_size :][: len(images)]
-        corners = canvases.layout["places"][rows][:, None]  # (B, 1, 5, 2)
+        corners = canvases.places(index)[:, None]  # (B, 1, 5, 2)
         pixels = (locations[:, :, None, ::-1] + 1) / 2 * canvases.size
         ways = np.linalg.norm(pixels - SIDE / 2 - corners, axis=-1)  # (B, T, 5)
         found.append((ways < near).any(axis=1))
