@@ -24,8 +24,9 @@ class LocationSampler(keras.layers.Layer):
     clipping to [-1, 1] come after: they belong to the world that rewards the
     action, not to the policy, and so the gradient of REINFORCE stays right.
 
-    With `relative` the mean is `origin + reach * tanh(dense(hidden_state))`: the
-    policy says where to look in what it sees, instead of where in the image.
+    With `relative` the mean is `origin + reach * tanh(dense(hidden_state))`, or on the
+    edge where that is outside the image: the policy says where to look in what it sees,
+    instead of where in the image.
 
     Args:
         stddev: Float, positive. In units of the location, where the image is 2
@@ -56,7 +57,7 @@ class LocationSampler(keras.layers.Layer):
         A dict of float32 tensors, whatever the precision policy:
 
         - `"location"`: `(batch, 2)`, `(x, y)` in [-1, 1].
-        - `"mean"`: `(batch, 2)`, in [-1, 1], or with `relative` within reach.
+        - `"mean"`: `(batch, 2)`, in [-1, 1].
         - `"log_prob"`: `(batch,)`, the log-density of what was drawn.
 
     Raises:
@@ -168,6 +169,9 @@ class LocationSampler(keras.layers.Layer):
         mean = self.mean(self.hidden(hidden_states))  # (B, 2)
         if self.relative:
             mean = ops.stop_gradient(origin) + reach * mean
+            # Beyond the edge all samples would be looked at on it, and no reward would
+            # tell one from another. The gradient passes, so a mean can come back.
+            mean += ops.stop_gradient(ops.clip(mean, -1, 1) - mean)
         sample = mean
         if training:
             if noise is None:
