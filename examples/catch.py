@@ -83,7 +83,9 @@ def train(options):
     schedule = keras.optimizers.schedules.CosineDecay(
         options.learning_rate, options.epochs * batches, alpha=0.02
     )
-    agent.compile(keras.optimizers.Adam(schedule), jit_compile=options.jit)
+    agent.compile(
+        keras.optimizers.Adam(schedule, global_clipnorm=0.5), jit_compile=options.jit
+    )
     games = Games(options.rules, options.games, batches, options.seed)
     rng = np.random.default_rng([options.seed, 1])  # no training, no final game
     agent.fit(
@@ -158,7 +160,7 @@ def parse_arguments(arguments=None):
     parser.add_argument("--table", action="store_true", help="print the results")
     parser.add_argument("--rules", choices=catch_game.RULES, default="A")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=12, help="of a million frames")
+    parser.add_argument("--epochs", type=int, default=20, help="of a million frames")
     parser.add_argument("--epoch-frames", type=int, default=1_000_000)
     parser.add_argument("--games", type=int, default=128, help="in a batch")
     parser.add_argument("--learning-rate", type=float, default=2e-3)

@@ -9,6 +9,9 @@ from keras import ops
 import keras_ram
 from keras_ram import reinforce
 
+REACH = 0.5  # how far the next location can be; the screen is 2 wide
+EPSILON = 0.05  # what counts beside a chance whose logarithm is taken
+
 
 class Player(keras.layers.Layer):
     """Looks, decides and moves, once a frame: an RNN cell that holds the game as well.
@@ -36,7 +39,7 @@ class Player(keras.layers.Layer):
         self.glimpse_net = keras_ram.GlimpseNet(units, units, units // 2)
         self.core = keras.layers.LSTMCell(units)
         self.location_sampler = keras_ram.LocationSampler(
-            stddev, initial_location="center", seed=seed
+            stddev, initial_location="center", seed=seed, relative=True
         )
         self.policy = keras.layers.Dense(3)
         self.parts = [36 * len(scales), 2, 2, 3, 1]  # of what a call returns
@@ -63,9 +66,15 @@ class Player(keras.layers.Layer):
         patches = ops.multiply(patches, self.areas)
         return patches, *self.core(self.glimpse_net(patches, locations), memory)
 
-    def decide(self, hidden, noise):
+    def point(self, hidden, noise, looked):
+        """Where to look next, from where it looked now."""
+        return self.location_sampler(
+            hidden, training=True, noise=noise[..., :2], origin=looked, reach=REACH
+        )
+
+    def decide(self, hidden, noise, looked):
         """Where to look next, and what to do."""
-        look = self.location_sampler(hidden, training=True, noise=noise[:, :2])
+        look = self.point(hidden, noise, looked)
         actions = ops.argmax(self.policy(hidden) + noise[:, 2:], axis=-1)
         return look["location"], ops.cast(actions, "float32")
 
@@ -74,7 +83,7 @@ class Player(keras.layers.Layer):
         screens = catch_game.observation(ops, games, row[:, :, None])
         screens = ops.cast(screens, "float32")
         patches, hidden, memory = self.look(screens, looked, memory)
-        locations, actions = self.decide(hidden, noise)
+        locations, actions = self.decide(hidden, noise, looked)
         patches = ops.reshape(patches, (-1, self.parts[0]))
         output = [patches, looked, locations, games, actions[:, None]]
         games = catch_game.transition(self.rules, ops, games, actions)
@@ -83,11 +92,13 @@ class Player(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("keras_ram")
 class Agent(keras.Model):
-    """Plays whole games, and follows the gradient of the share that it catches.
+    """Plays whole games, and learns from whether it caught the ball.
 
     The core sees a glimpse of each frame. One policy then decides where to look next (a
-    Gaussian) and what to do (a softmax). REINFORCE credits all decisions of a game with
-    its reward, cleared of luck: see `catch_credit.credits`.
+    Gaussian around a place in reach) and what to do (a softmax). REINFORCE credits all
+    decisions of a game with its reward, cleared of luck: see `catch_credit`. What an
+    action itself gains counts by its logarithm, so that a policy that is certain and
+    wrong still hears of it.
 
     Args:
         rules: `"A"` or `"B"`. See `catch_game`.
@@ -161,7 +172,7 @@ class Agent(keras.Model):
         glimpses = player.glimpse_net(patches, ops.reshape(looked, (-1, 2)))
         frames = (-1, catch_game.FRAMES, player.glimpse_net.units)
         hidden = self.memory(ops.reshape(glimpses, frames))  # (B, T, units)
-        look = player.location_sampler(hidden, training=True, noise=noise[..., :2])
+        look = player.point(hidden, noise, looked)
         return {
             "locations": locations,
             "means": look["mean"],
@@ -189,16 +200,17 @@ class Agent(keras.Model):
         chances = ops.exp(log_probs)
         entropy = -ops.sum(chances * log_probs, axis=-1)  # (B, T)
         values, options = self.prospects(y_pred["states"])
-        action_credits, location_credits = credits(values, options, chances, rewards)
-        returns = ops.concatenate(
-            [action_credits + values[:, :-1], rewards[:, None]], axis=1
-        )
+        # The table has seen few games at first, and may say less than nothing.
+        expected = ops.sum(chances * ops.clip(options, 0.0, 1.0), axis=-1)
+        later = credits(values, expected, rewards)
+        returns = ops.concatenate([expected + later, rewards[:, None]], axis=1)
         # Nobody looks where the last frame says. A step of a location is 1/stddev times
         # as loud as one of an action, and the core would hear little else.
         location_log_probs = self.stddev * y_pred["log_probs"][:, :-1]
         loss = (
-            reinforce.reinforce_loss(action_log_probs, action_credits)
-            + reinforce.reinforce_loss(location_log_probs, location_credits)
+            reinforce.reinforce_loss(action_log_probs, later)
+            + reinforce.reinforce_loss(location_log_probs, later[:, :-1])
+            - ops.sum(ops.log(expected + EPSILON), axis=1)
             - self.entropy_weight * ops.sum(entropy, axis=1)
         ) / catch_game.FRAMES + reinforce.baseline_loss(returns, values)
         self.caught_tracker.update_state(rewards)
@@ -234,7 +246,7 @@ class Agent(keras.Model):
         for _ in range(catch_game.FRAMES):
             screens = ops.cast(screens, "float32")
             _, hidden, memory = player.look(screens, locations, memory)
-            locations, actions = player.decide(hidden, noise)
+            locations, actions = player.decide(hidden, noise, locations)
             actions = ops.convert_to_numpy(actions).astype(int)
             screens, rewards, *_ = games.step(actions)
             seen.append((screens, locations))

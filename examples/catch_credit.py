@@ -8,7 +8,8 @@ nothing of it, and is zero in the mean, whatever the worth that it is measured b
 is left out: the gradient stays that of the expected reward, with far less noise.
 
 This needs the worth of the states that the other actions would have led to. The player
-sees nothing of it: it is there in training alone.
+sees nothing of it: it is there in training alone. With it the gain of a frame needs no
+draw at all: its gradient in the policy of that frame is exact.
 """
 
 import catch_game
@@ -58,23 +59,21 @@ class Prospects(keras.layers.Layer):
         return self.STEP * ops.take(self.table, rows + columns)
 
 
-def credits(values, options, chances, rewards):
-    """What actions and locations are credited with.
+def credits(values, expected, rewards):
+    """What comes after a frame, and so the decisions of a frame are credited with.
+
+    A location that is decided on is looked at in the next frame, and an action has its
+    own gain besides.
 
     Args:
         values: The worth of each state, `(games, frames + 1)`.
-        options: The worth of what each action leads to, `(games, frames, actions)`.
-        chances: The policy's probability of each, likewise.
+        expected: The worth of what the policy leads to, over its actions, `(games,
+            frames)`.
         rewards: At the end of each game, `(games,)`.
 
     Returns:
-        Of each action, `(games, frames)`, and of each location that is looked at,
-        `(games, frames - 1)`. Without gradient.
+        The sum of the gains of all later frames, `(games, frames)`. Without gradient.
     """
-    expected = ops.sum(chances * options, axis=-1)
-    luck = values[:, 1:] - expected
-    gains = [expected - values[:, :-1], (rewards - values[:, -1])[:, None]]
+    gains = [expected[:, 1:] - values[:, 1:-1], (rewards - values[:, -1])[:, None]]
     gains = ops.flip(ops.concatenate(gains, axis=1), axis=1)
-    future = ops.flip(ops.cumsum(gains, axis=1), axis=1)  # this frame's and all later
-    # A location decides what is seen in the next frame, and how it is acted on there.
-    return ops.stop_gradient(luck + future[:, :-1]), ops.stop_gradient(future[:, 1:-1])
+    return ops.stop_gradient(ops.flip(ops.cumsum(gains, axis=1), axis=1))
