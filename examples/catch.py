@@ -160,7 +160,7 @@ def parse_arguments(arguments=None):
     parser.add_argument("--table", action="store_true", help="print the results")
     parser.add_argument("--rules", choices=catch_game.RULES, default="A")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=20, help="of a million frames")
+    parser.add_argument("--epochs", type=int, default=12, help="of a million frames")
     parser.add_argument("--epoch-frames", type=int, default=1_000_000)
     parser.add_argument("--games", type=int, default=128, help="in a batch")
     parser.add_argument("--learning-rate", type=float, default=2e-3)

@@ -95,10 +95,10 @@ class Agent(keras.Model):
     """Plays whole games, and learns from whether it caught the ball.
 
     The core sees a glimpse of each frame. One policy then decides where to look next (a
-    Gaussian around a place in reach) and what to do (a softmax). REINFORCE credits all
-    decisions of a game with its reward, cleared of luck: see `catch_credit`. What an
-    action itself gains counts by its logarithm, so that a policy that is certain and
-    wrong still hears of it.
+    Gaussian around a place in reach) and what to do (a softmax). REINFORCE credits the
+    locations with the reward, cleared of luck: see `catch_credit`. All actions of a
+    frame are weighed with the worth of what they lead to, and its expectation counts by
+    its logarithm, so that a policy that is certain and wrong still hears of it.
 
     Args:
         rules: `"A"` or `"B"`. See `catch_game`.
@@ -195,8 +195,6 @@ class Agent(keras.Model):
     def compute_loss(self, x, y, y_pred, sample_weight=None, training=True):
         rewards = y_pred["caught"]
         log_probs = ops.log_softmax(y_pred["logits"])
-        chosen = ops.one_hot(y_pred["actions"], log_probs.shape[-1])
-        action_log_probs = ops.sum(log_probs * chosen, axis=-1)
         chances = ops.exp(log_probs)
         entropy = -ops.sum(chances * log_probs, axis=-1)  # (B, T)
         values, options = self.prospects(y_pred["states"])
@@ -208,8 +206,7 @@ class Agent(keras.Model):
         # as loud as one of an action, and the core would hear little else.
         location_log_probs = self.stddev * y_pred["log_probs"][:, :-1]
         loss = (
-            reinforce.reinforce_loss(action_log_probs, later)
-            + reinforce.reinforce_loss(location_log_probs, later[:, :-1])
+            reinforce.reinforce_loss(location_log_probs, later[:, :-1])
             - ops.sum(ops.log(expected + EPSILON), axis=1)
             - self.entropy_weight * ops.sum(entropy, axis=1)
         ) / catch_game.FRAMES + reinforce.baseline_loss(returns, values)

@@ -8,8 +8,8 @@ nothing of it, and is zero in the mean, whatever the worth that it is measured b
 is left out: the gradient stays that of the expected reward, with far less noise.
 
 This needs the worth of the states that the other actions would have led to. The player
-sees nothing of it: it is there in training alone. With it the gain of a frame needs no
-draw at all: its gradient in the policy of that frame is exact.
+sees nothing of it: it is there in training alone. With it an action needs no draw to be
+credited: each is weighed with the worth of what it leads to.
 """
 
 import catch_game
@@ -60,10 +60,9 @@ class Prospects(keras.layers.Layer):
 
 
 def credits(values, expected, rewards):
-    """What comes after a frame, and so the decisions of a frame are credited with.
+    """What comes after a frame, which is what its location is credited with.
 
-    A location that is decided on is looked at in the next frame, and an action has its
-    own gain besides.
+    It is looked at in the next frame, and how the policy acts there depends on it.
 
     Args:
         values: The worth of each state, `(games, frames + 1)`.

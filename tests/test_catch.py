@@ -228,7 +228,7 @@ def test_what_is_drawn_follows_the_policy(make_agent, game, rng):
 
 
 def test_objective(make_agent, game, rng):
-    """REINFORCE's loss over 23 actions and 22 locations, worked out with NumPy."""
+    """The loss of 23 frames and 22 locations, worked out with NumPy."""
     agent = make_agent(stddev=0.05, entropy_weight=0.5)
     agent.compile()
     table = rng.normal(size=agent.prospects.table.shape).astype("float32")
@@ -242,8 +242,8 @@ def test_objective(make_agent, game, rng):
     )
     entropy = -(np.exp(log_probs) * log_probs).sum(axis=-1)
     table, losses = table.reshape(24, 48), []
-    for states, means, looks, actions, logs, reward in zip(
-        *(played[n] for n in ("states", "means", "locations", "actions")),
+    for states, means, looks, logs, reward in zip(
+        *(played[n] for n in ("states", "means", "locations")),
         log_probs,
         played["caught"],
         strict=True,
@@ -262,8 +262,6 @@ def test_objective(make_agent, game, rng):
             lucks.append(values[frame + 1] - expected)
             terms.append(-np.log(expected + 0.05))
         for frame in range(23):
-            later = reward - sum(lucks[frame + 1 :]) - values[frame + 1]
-            terms.append(-logs[frame, actions[frame]] * later)
             error = reward - sum(lucks[frame:]) - values[frame]
             terms.append(error**2 * 23 / 24)
         terms.append((reward - values[23]) ** 2 * 23 / 24)
@@ -279,39 +277,28 @@ def test_objective(make_agent, game, rng):
     assert float(caught) == pytest.approx(played["caught"].mean())
 
 
-def test_credits_without_luck_have_the_gradient_of_the_reward(catch, rng):
-    """Two frames, two actions: the mean over all games, against the exact gradient."""
-    logits, rewards = rng.normal(size=(3, 2)), rng.uniform(size=4)
+def test_credits_of_a_location_have_the_gradient_of_the_reward(catch, rng):
+    """A location, and an action that hangs on it: the mean over all four games."""
+    looks, actions, rewards = rng.normal(size=2), rng.normal(size=(2, 2)), (0.3, 1.0)
+    first, second, *ends = rng.normal(size=4)  # any worth will do
 
     def chances(logits):
         return np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
 
-    def share(logits):
-        first, left, right = chances(logits)
-        return np.concatenate([first[0] * left, first[1] * right]) @ rewards
-
-    # States: the first, two after it, four ends. Any worth will do.
-    worth, estimate = rng.normal(size=7), np.zeros_like(logits)
-    policy = chances(logits)
-    for game in range(4):
-        first, second = divmod(game, 2)
-        path, ends = [0, 1 + first], [3 + 2 * first, 4 + 2 * first]
-        options = worth[[[1, 2], ends]]
-        expected = np.sum(policy[path] * options, axis=1)
-        given = (worth[[*path, ends[second]]], expected, rewards[game])
+    estimate, policy = np.zeros(2), chances(actions)
+    for look, action in np.ndindex(2, 2):
+        # The location changes nothing but how it is acted in the second frame.
+        expected = [second, policy[look] @ ends]
+        given = ([first, second, ends[action]], expected, rewards[action])
         given = [ops.convert_to_tensor(np.float32(one)[None]) for one in given]
         later = ops.convert_to_numpy(catch.catch_agent.credits(*given))[0]
-        chance = policy[0, first] * policy[path[1], second]
-        for frame, action in enumerate((first, second)):
-            chances_here = policy[path[frame]]
-            score = np.eye(2)[action] - chances_here
-            own = chances_here * (options[frame] - expected[frame])  # its gradient
-            estimate[path[frame]] += chance * (later[frame] * score + own)
-    for index in np.ndindex(3, 2):
-        step = np.zeros_like(logits)
-        step[index] = 1e-6
-        exact = (share(logits + step) - share(logits - step)) / 2e-6
-        assert estimate[index] == pytest.approx(exact, abs=1e-5)
+        assert later[1] == pytest.approx(rewards[action] - ends[action], abs=1e-6)
+        score = np.eye(2)[look] - chances(looks)
+        estimate += chances(looks)[look] * policy[look, action] * later[0] * score
+    for index in range(2):
+        step = 1e-6 * np.eye(2)[index]
+        more, less = (chances(looks + way * step) @ policy @ rewards for way in (1, -1))
+        assert estimate[index] == pytest.approx((more - less) / 2e-6, abs=1e-5)
 
 
 def test_exploration(make_agent):
