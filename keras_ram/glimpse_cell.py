@@ -156,13 +156,8 @@ class GlimpseCell(keras.layers.Layer):
 
     def call(self, images, states, training=False, rows=None, noise=None, detach=False):
         prepared = images if isinstance(images, dict) else self.prepare(images)
-        dtype = keras.backend.standardize_dtype(prepared["images"].dtype)
-        unit = 255 if keras.backend.is_int_dtype(dtype) else 1
         location, states, *earlier = states
-        patches = self.sensor.look(prepared, location, rows) / unit  # (B, k, w, w, C)
-        for seen in earlier:
-            patches = self._erase(seen, patches, prepared, location, rows)
-        patches = self._brighten(patches)
+        patches = self._brighten(self.see(prepared, location, earlier, rows))
         glimpse = self.net(patches, self._where(prepared, location, rows))  # (B, G)
         hidden_state, states = self.core(glimpse, states)  # (B, h)
         if not keras.tree.is_nested(states):  # which Keras allows to a cell
@@ -178,15 +173,29 @@ class GlimpseCell(keras.layers.Layer):
             "mean": look["mean"],
             "log_prob": look["log_prob"],
         }
-        earlier = [ops.concatenate([e[:, 2:], location], axis=1) for e in earlier]
-        return found, [look["location"], states, *earlier]
+        return found, [look["location"], states, *self.remember(earlier, location)]
 
-    def _erase(self, earlier, patches, prepared, location, rows):
-        """Patches without what the finest of earlier ones have seen."""
-        earlier = ops.reshape(earlier, (-1, self.inhibition_of_return, 2))
-        size = self.sensor.size(prepared, rows)
-        left = ops.expand_dims(unseen(self.sensor, size, location, earlier), -1)
-        return patches * ops.cast(left, patches.dtype)
+    def see(self, prepared, location, earlier=(), rows=None):
+        """What the retina shows, in [0, 1], of shape `(batch, k, w, w, channels)`.
+
+        Args:
+            prepared: What `prepare` returned.
+            location, rows: As for the call.
+            earlier: List, what comes third in the states, if there is such.
+        """
+        dtype = keras.backend.standardize_dtype(prepared["images"].dtype)
+        unit = 255 if keras.backend.is_int_dtype(dtype) else 1
+        patches = self.sensor.look(prepared, location, rows) / unit
+        for places in earlier:
+            places = ops.reshape(places, (-1, self.inhibition_of_return, 2))
+            size = self.sensor.size(prepared, rows)
+            left = ops.expand_dims(unseen(self.sensor, size, location, places), -1)
+            patches = patches * ops.cast(left, patches.dtype)
+        return patches
+
+    def remember(self, earlier, location):
+        """What is `earlier` after a glimpse at this location."""
+        return [ops.concatenate([e[:, 2:], location], axis=1) for e in earlier]
 
     def _brighten(self, patches):
         """Patches of which those that see a share are lit up."""

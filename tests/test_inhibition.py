@@ -9,7 +9,7 @@ from backends import FEW_STEPS
 from keras import ops
 
 import keras_ram
-from keras_ram import GlimpseCell, GlimpseNet, GlimpseSensor, LocationSampler
+from keras_ram import GlimpseCell, GlimpseNet, GlimpseSensor, LocationSampler, drawing
 from keras_ram.inhibition import unseen
 
 HEIGHT, WIDTH, FINE = 60, 40, 4  # pixels, and subpixels along a side of one
@@ -172,6 +172,14 @@ def test_fit_save_and_other_numbers_of_glimpses(model, rng, tmp_path):
         restored.num_glimpses = number
         found = rollout(restored, images)["locations"]
         np.testing.assert_allclose(found[:, :4], before[:, :number], rtol=0, atol=1e-5)
+
+
+def test_pictures_show_what_was_left(model):
+    images = np.full((2, 40, 40, 1), 255, "uint8")
+    patches = drawing.look(model, images).patches
+    plain = ops.convert_to_numpy(model.glimpse_sensor(images, np.zeros((2, 2))))
+    np.testing.assert_allclose(patches[:, 0], plain / 255, rtol=0, atol=1e-6)
+    assert (patches[:, 1, 1:].min(axis=(2, 3, 4)) < 0.8).all()
 
 
 def test_cells_come_back_from_their_config():
