@@ -47,7 +47,7 @@ Lesson = collections.namedtuple("Lesson", "size noise glimpses epochs")
 LESSONS = (
     Lesson(size=600, noise=8, glimpses=1, epochs=3),
     Lesson(size=1500, noise=50, glimpses=1, epochs=33),
-    Lesson(size=1500, noise=50, glimpses=21, epochs=12),
+    Lesson(size=1500, noise=50, glimpses=21, epochs=15),
 )
 GLANCES = 32  # of a canvas, where they are single
 STDDEV = 2  # pixels, how far to explore

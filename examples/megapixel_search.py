@@ -42,7 +42,8 @@ def what_follows(places, left, locations, size):
     nearby = ops.expand_dims(ops.logical_and(left, nearby), -1)  # (B, n, 5, 1)
     x, y = locations[..., 0], locations[..., 1]
     turns = ops.arctan2(x, 1e-6 - y) / (2 * np.pi)  # clockwise, 0 is up
-    number = ops.cast(ops.floor(8 * turns + 1.5), "int32") % 8
+    # Whoever is a fifth of the way before a place has as good as reached it.
+    number = ops.cast(ops.floor(8 * turns + 1.2), "int32") % 8
     ring = ops.take(ops.convert_to_tensor(RING, "float32"), number, axis=0)
     digits = ops.where(nearby, ops.expand_dims(places, 1), np.nan)
     none = ops.logical_not(ops.any(nearby, axis=2, keepdims=True))
