@@ -7,9 +7,10 @@ them is asked for: see `megapixel_data.py`. A policy does not find five digits o
 the other by luck. So it is taught, on canvases that are made here, of which the places
 and classes of all digits are known (others learn from the labels of canvases alone):
 first the backbone learns what digits look like; then the model learns by single
-glimpses what it sees and where the next digit below is; and then to visit all digits,
-on canvases that grow (`LESSONS`). Afterwards it learns from rewards, which need labels
-alone, on canvases made afresh.
+glimpses what it sees, and to look next at a digit nearby, or to go round the canvas
+where there is none; and then to do so glimpse after glimpse (`LESSONS`). What it has
+looked at is erased from what it sees next (`inhibition_of_return`), so it need not
+remember. With `--epochs` it then learns from rewards, which need labels alone.
 
 A run writes settings, curves and results to OUTPUT/result.json, and the model to
 OUTPUT/model.keras. Stopped in between, it goes on. `--begin` takes the model of an
@@ -28,23 +29,28 @@ import keras
 import numpy as np
 from megapixel_data import SIDE, TASKS, Megapixels, load_own, load_published
 from megapixel_glances import Glances, Starts
-from megapixel_models import accuracy, judge, learn_digits, looked_at, make
+from megapixel_models import (
+    NEAR,
+    judge,
+    learn_digits,
+    looked_at,
+    make,
+    prefer_what_is_near,
+)
+from megapixel_search import Search
 from runs import begin_run, end_run, keep, read_curves, save_bare
 
-import keras_ram
 from keras_ram import datasets
 
 STEPS = 100  # of an epoch
 Lesson = collections.namedtuple("Lesson", "size noise glimpses epochs")
 LESSONS = (
-    Lesson(size=600, noise=0, glimpses=1, epochs=20),
-    Lesson(size=600, noise=8, glimpses=1, epochs=10),
-    Lesson(size=600, noise=8, glimpses=10, epochs=10),
-    Lesson(size=1500, noise=50, glimpses=1, epochs=10),
-    Lesson(size=1500, noise=50, glimpses=14, epochs=10),
+    Lesson(size=600, noise=8, glimpses=1, epochs=3),
+    Lesson(size=1500, noise=50, glimpses=1, epochs=33),
+    Lesson(size=1500, noise=50, glimpses=21, epochs=15),
 )
 GLANCES = 32  # of a canvas, where they are single
-STDDEV, NEAR = 6, 14  # pixels: how far to explore, and when a place was visited
+STDDEV = 2  # pixels, how far to explore
 
 
 class Visits(keras.utils.PyDataset):
@@ -78,7 +84,7 @@ class Visits(keras.utils.PyDataset):
 
 
 class Score(keras.callbacks.Callback):
-    """Logs how often a model is right, and the seconds of an epoch."""
+    """Logs how often a model is right, what it finds, and the seconds of an epoch."""
 
     def __init__(self, model, canvases, number):
         super().__init__()
@@ -88,7 +94,9 @@ class Score(keras.callbacks.Callback):
         self.start = time.time()
 
     def on_epoch_end(self, epoch, logs=None):
-        logs["val_accuracy"] = accuracy(self.ram, self.canvases, self.number)
+        found = judge(self.ram, self.canvases, self.number)
+        for name in ("accuracy", "digits_found", "all_found"):
+            logs[f"val_{name}"] = found[name]
         logs["seconds"] = time.time() - self.start
 
 
@@ -133,9 +141,10 @@ def prepare(model, training, lesson, options, seed):
     if lesson.glimpses > 1:
         visits = Visits(*training, lesson, options, seed)
         near = 2 * NEAR / lesson.size
-        return keras_ram.Pointing(model, near, options.weight), visits
-    sizes = (lesson.size, lesson.noise, max(1, options.batch_size // 2), GLANCES)
-    return Glances(model), Starts(*training, *sizes, STEPS, seed)
+        return Search(model, near, options.weight), visits
+    sizes = (lesson.size, lesson.noise, max(1, options.batch_size // 4), GLANCES)
+    sizes += (model.num_glimpses - 1,)
+    return Glances(model, options.weight), Starts(*training, *sizes, STEPS, seed)
 
 
 def learn_from_rewards(model, training, validation, options):
@@ -176,6 +185,7 @@ def main(arguments=None):
     model.compile()
     if not (options.begin or (options.output / "digits.weights.h5").exists()):
         learn_digits(model, *digits[0], options)
+        prefer_what_is_near(model)
         model.save_weights(options.output / "digits.weights.h5")
     elif not options.begin:
         model.load_weights(options.output / "digits.weights.h5")
@@ -207,14 +217,14 @@ def parse_arguments(arguments=None):
     add("--task", choices=TASKS, default="majority")
     add("--size", type=int, default=1500, help="of the canvases in the end")
     add("--noise", type=int, default=50, help="patches on them")
-    add("--glimpses", type=int, default=14)
-    add("--digit-steps", type=int, default=2400, help="of the backbone")
+    add("--glimpses", type=int, default=21)
+    add("--digit-steps", type=int, default=4000, help="of the backbone")
     every = range(len(LESSONS))
     add("--lessons", type=int, nargs="*", default=[*every], choices=every)
     add("--share", type=float, default=1.0, help="of the epochs of the lessons")
-    add("--weight", type=float, default=0.3, help="of places, beside classes")
+    add("--weight", type=float, default=0.2, help="of places, beside classes")
     add("--learning-rate", type=float, default=1e-3, help="of the lessons")
-    add("--epochs", type=int, default=20, help="of learning from rewards")
+    add("--epochs", type=int, default=0, help="of learning from rewards")
     add("--steps", type=int, default=STEPS, help="of such an epoch")
     add("--reward-rate", type=float, default=3e-4, help="learning rate")
     add("--batch-size", type=int, default=16)

@@ -9,33 +9,42 @@ import keras
 import numpy as np
 from keras import ops
 from megapixel_data import SIDE, Megapixels
+from megapixel_models import NEAR
+from megapixel_search import nearest, urgency, what_follows
 
 from keras_ram.pointing import pull
 from keras_ram.reinforce import label_log_probs
 
-ABOVE = 40  # pixels that a digit may lie higher up and still count as below
-SPREADS = (2, 5, 10, 20, 40, 80)  # around digits, in pixels
+SPREADS = (2, 4, 8, 16, 40, 80, 160)  # around digits, in pixels
+IN_SIGHT = 10  # pixels, where one can read it
+NOWHERE = 1e6  # pixels away
 
 
 class Glances(keras.Model):
     """Teaches a built RAM by single glimpses.
 
+    Args:
+        model: The RAM.
+        weight: Float, what places count beside classes.
+
     Call arguments:
-        inputs: Dict of `"images"`, `(batch, size, size, 1)`, and `"locations"`,
-            `(batch, n, 2)`, of n glimpses of each.
+        inputs: Dict of `"images"`, `(batch, size, size, 1)`; `"locations"`, `(batch,
+            n, 2)`, of n glimpses of each; and `"earlier"`, `(batch, n, T - 1, 2)`,
+            where the model is to have looked before.
 
     Returns:
         Dict of `"means"`, `(batch, n, 2)`, where the policy would look next, and
         `"logits"`, `(batch, n, classes)`.
 
-    The targets of `fit` are a dict of `"places"`, `(batch, n, 2)`, NaN where none is
-    next, and `"classes"`, `(batch, n)`, -1 where none is in sight. An error near a
-    place is squared, and far from it grows in proportion, as in `Pointing`.
+    The targets of `fit` are a dict of `"places"`, `(batch, n, 5, 2)`, which may be
+    next, or NaN, and `"classes"`, `(batch, n)`, -1 where none is in sight. Next is the
+    place nearest to where the policy would look. Its error is that of `Pointing`.
     """
 
-    def __init__(self, model, **kwargs):
+    def __init__(self, model, weight=1.0, **kwargs):
         super().__init__(**kwargs)
         vars(self)["model"] = model
+        self.weight = weight
         self.stddev = model.location_sampler.stddev
         self.parts = [model.glimpse_net, model.core, model.location_sampler]
         self.parts.append(model.classifier)
@@ -46,11 +55,13 @@ class Glances(keras.Model):
     def call(self, inputs, training=False):
         cell = self.model.glimpse_cell()
         batch, number, _ = ops.shape(inputs["locations"])
-        _, states = cell.get_initial_state(batch * number)
+        _, states, _ = cell.get_initial_state(batch * number)
         locations = ops.reshape(ops.cast(inputs["locations"], "float32"), (-1, 2))
         rows = ops.repeat(ops.arange(0, batch), number)
         prepared = cell.prepare(inputs["images"])
-        found, _ = cell(prepared, [locations, states], rows=rows)
+        earlier = ops.cast(inputs["earlier"], "float32")
+        earlier = ops.reshape(earlier, (batch * number, -1))
+        found, _ = cell(prepared, [locations, states, earlier], rows=rows)
         logits = self.model.classifier(found["hidden_state"])
         return {
             "means": ops.reshape(found["mean"], (batch, number, 2)),
@@ -60,18 +71,17 @@ class Glances(keras.Model):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, **kwargs):
         places = ops.cast(y["places"], "float32")
         classes = ops.cast(ops.reshape(y["classes"], (-1,)), "int32")
-        known = ops.all(ops.isfinite(places), axis=-1)
-        ways = ops.where(ops.expand_dims(known, -1), places - y_pred["means"], 0.0)
-        squares = ops.sum(ops.square(ways), axis=-1)
-        known = ops.cast(known, "float32")
-        self.distance_tracker.update_state(ops.sqrt(squares), sample_weight=known)
+        places = nearest(places, y_pred["means"])
+        squares = ops.sum(ops.square(places - y_pred["means"]), axis=-1)
+        self.distance_tracker.update_state(ops.sqrt(squares))
         logits = ops.reshape(y_pred["logits"], (-1, self.model.num_classes))
         seen = ops.cast(classes >= 0, "float32")
         right = ops.cast(ops.argmax(logits, axis=1), "int32") == classes
         self.accuracy_tracker.update_state(right, sample_weight=seen)
         log_probs = label_log_probs(ops.maximum(classes, 0), logits)
         share = ops.maximum(ops.sum(seen), 1)
-        return ops.mean(pull(squares, self.stddev)) - ops.sum(seen * log_probs) / share
+        errors = urgency(places) * pull(squares, self.stddev)
+        return self.weight * ops.mean(errors) - ops.sum(seen * log_probs) / share
 
 
 class Starts(keras.utils.PyDataset):
@@ -82,11 +92,14 @@ class Starts(keras.utils.PyDataset):
         size, noise: See `Megapixels`.
         batch_size: Int, canvases of a batch.
         number: Int, locations on each.
+        memory: Int, earlier glimpses before each of them.
         steps: Int, batches of an epoch.
         seed: Int.
     """
 
-    def __init__(self, digits, labels, size, noise, batch_size, number, steps, seed):
+    def __init__(
+        self, digits, labels, size, noise, batch_size, number, memory, steps, seed
+    ):
         super().__init__()
         self.canvases = Megapixels(
             digits,
@@ -98,7 +111,7 @@ class Starts(keras.utils.PyDataset):
             seed=seed,
             each_epoch="fresh",
         )
-        self.number = number
+        self.number, self.memory = number, memory
 
     def __len__(self):
         return len(self.canvases)
@@ -109,27 +122,29 @@ class Starts(keras.utils.PyDataset):
     def __getitem__(self, index):
         canvases = self.canvases
         images, _ = canvases[index]
-        corners = canvases.places(index)
-        order = corners[..., 0].argsort(axis=1)
-        centres = np.take_along_axis(corners, order[..., None], axis=1) + SIDE / 2
-        classes = canvases.labels[canvases.layout["digits"][canvases.rows(index)]]
-        classes = np.take_along_axis(classes, order, axis=1)
+        rows = canvases.rows(index)
+        centres = canvases.places(index) + SIDE / 2
+        classes = canvases.labels[canvases.layout["digits"][rows]]
+        noise = canvases.layout["patch_places"][rows] + SIDE / 2
         rng = np.random.default_rng((canvases.seed, canvases.epoch, index))
         locations = draw_starts(centres, self.number, canvases.size, rng)
-        following, seen = what_follows(centres, locations, canvases.size)
-        places = np.take_along_axis(
-            np.pad(centres, ((0, 0), (0, 1), (0, 0)), constant_values=np.nan),
-            following[..., None],
-            axis=1,
-        )
-        seen = np.where(
-            seen < 0, -1, np.take_along_axis(classes, np.maximum(seen, 0), axis=1)
-        )
-        locations, places = (
+        shape = (self.number, self.memory)
+        earlier = draw_earlier(centres, noise, *shape, canvases.size, rng)
+        ways = locations[:, :, None] - centres[:, None]
+        ways = np.linalg.norm(ways, axis=-1)  # (B, n, 5)
+        seen = np.take_along_axis(classes, ways.argmin(axis=2), axis=1)
+        seen = np.where(ways.min(axis=2) < IN_SIGHT, seen, -1)
+        locations, earlier, centres = (
             (v[..., ::-1] / canvases.size * 2 - 1).astype("float32")
-            for v in (locations, places)
+            for v in (locations, earlier, centres)
         )
-        inputs = {"images": images, "locations": locations}
+        looks = np.concatenate([locations[:, :, None], earlier], axis=2)
+        ways = looks[:, :, :, None] - centres[:, None, None]  # (B, n, T, 5, 2)
+        near = 2 * NEAR / canvases.size
+        left = (np.linalg.norm(ways, axis=-1) >= near).all(axis=2)
+        places = what_follows(centres, left, locations, canvases.size)
+        places = ops.convert_to_numpy(places)
+        inputs = {"images": images, "locations": locations, "earlier": earlier}
         return inputs, {"places": places, "classes": seen.astype("int32")}
 
 
@@ -146,31 +161,29 @@ def draw_starts(centres, number, size, rng):
     starts = np.take_along_axis(centres, chosen, axis=1)
     starts = starts + rng.choice(SPREADS, shape) * rng.normal(size=(*shape[:2], 2))
     way = rng.random(shape)
-    starts = np.where(way < 0.15, size * rng.random((*shape[:2], 2)), starts)
+    starts = np.where(way < 0.3, size * rng.random((*shape[:2], 2)), starts)
     return np.where(way > 0.95, size / 2, np.clip(starts, 0, size))
 
 
-def what_follows(centres, starts, size, near=10, in_sight=14):
-    """Which digit is next, and which is in sight, from single locations.
+def draw_earlier(centres, noise, number, memory, size, rng):
+    """Where one has looked before, `(batch, number, memory, 2)`, row and column.
 
-    On a digit it is the next one below; in the middle, where the first glimpse is, the
-    topmost; and elsewhere the nearest of those that do not lie above.
+    On some of the digits, from none to all, and where else one gets.
 
     Args:
-        centres: `(batch, 5, 2)`, row and column of the digits, from the topmost down.
-        starts: `(batch, n, 2)`, of locations, in pixels.
-        size: Int, side of the canvas.
-        near, in_sight: How many pixels from its centre one is on a digit, or sees it.
-
-    Returns:
-        Ints `(batch, n)`: the digit that is next, or 5 where there is none, and the
-        one that is in sight, or -1.
+        centres, noise: `(batch, 5, 2)` and `(batch, n, 2)`, of digits and noise.
+        number, memory, size: Ints.
+        rng: A NumPy generator.
     """
-    ways = np.linalg.norm(starts[:, :, None] - centres[:, None], axis=-1)  # (B, n, 5)
-    nearest, way = ways.argmin(axis=2), ways.min(axis=2)
-    below = centres[:, None, :, 0] >= starts[:, :, :1] - ABOVE
-    nearest_below = np.where(below, ways, np.inf).argmin(axis=2)
-    following = np.where(below.any(axis=2), nearest_below, nearest)
-    following = np.where(way < near, nearest + 1, following)
-    following = np.where((starts == size / 2).all(axis=2), 0, following)
-    return following, np.where(way < in_sight, nearest, -1)
+    batch = len(centres)
+    shape = (batch, number, memory)
+    places = size * rng.random((*shape, 2))
+    if noise.shape[1]:
+        chosen = rng.integers(0, noise.shape[1], shape)
+        there = noise[np.arange(batch)[:, None, None], chosen]
+        places = np.where(rng.random(shape)[..., None] < 0.5, there, places)
+    places[:, :, :5] = centres[:, None, : min(5, memory)]
+    places += 3 * rng.normal(size=places.shape)
+    share = np.repeat(rng.random((batch, number, 2)), [5, max(0, memory - 5)], axis=2)
+    looked = rng.random(shape) < share[:, :, :memory]
+    return np.where(looked[..., None], places, -NOWHERE)

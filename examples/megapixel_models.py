@@ -6,21 +6,23 @@ from keras import layers, ops
 from megapixel_data import SIDE
 
 import keras_ram
+from keras_ram import drawing
 
+NEAR = 8  # pixels from its centre, where one is on a digit
 PATCH = 32  # cells along a side
-# Pixels a cell: what a digit is; where in sight; where nearby; where at all.
-SCALES = (1, 4, 25, 94)
+# Pixels a cell: what a digit is; where in sight; what is none; where nearby; at all.
+SCALES = (1, 4, 16, 48)
 
 
 def make_backbone():
     """Looks at a patch of any scale: what it shows, and where what is lowest, …
 
     The larger a cell, the less of it does a digit fill. So the patch enters as it is,
-    6 times and 50 times as bright. What is somewhere counts more or less with where.
+    6 times and 20 times as bright. What is somewhere counts more or less with where.
     """
     patch = keras.Input((PATCH, PATCH, 1))
     bright = [
-        layers.ReLU(max_value=1.5)(layers.Rescaling(gain)(patch)) for gain in (6, 50)
+        layers.ReLU(max_value=1.5)(layers.Rescaling(gain)(patch)) for gain in (6, 20)
     ]
     seen = layers.Concatenate()([patch, *bright])
 
@@ -36,9 +38,9 @@ def make_backbone():
         )
         return keras_ram.Peaks()(weighed(features))
 
-    coarse = convolve(convolve(seen, 48, 4, 4), 32, 3, 1)
+    fine = convolve(seen, 24, 4, 2)
+    coarse = convolve(convolve(fine, 32, 3, 2), 32, 3, 1)
     what = layers.Flatten()(convolve(coarse, 32, 3, 2))
-    fine = convolve(seen, 16, 4, 2)
     where = [places(coarse, 24), places(fine, 16)]
     return keras.Model(patch, layers.Concatenate()([what, *where]))
 
@@ -55,8 +57,10 @@ def make(options):
         core_units=128,
         glimpse_units=128,
         where_units=32,
+        location_units=128,
         initial_location="center",
         relative_locations=True,
+        inhibition_of_return=True,
         backbone=make_backbone(),
         seed=options.seed,
         multi_label=options.task == "multi",
@@ -65,6 +69,16 @@ def make(options):
     kernel = model.location_sampler.mean.kernel
     kernel.assign(0.1 * kernel)  # not too far at first
     return model
+
+
+def prefer_what_is_near(model):
+    """Lets what is nearer win, for each feature to another degree."""
+    for layer in model.glimpse_net.backbone.layers:
+        if isinstance(layer, layers.EinsumDense):
+            height, width, number = layer.bias.shape
+            places = keras_ram.grids.cell_places(height, width)
+            ways = np.linalg.norm(places, axis=1).reshape(height, width, 1)
+            layer.bias.assign(layer.bias - ways * np.linspace(0, 3, number))
 
 
 def learn_digits(model, images, labels, options):
@@ -87,25 +101,24 @@ def learn_digits(model, images, labels, options):
             (x[:, None] + cells)[:, None],
         ]
         classifier.train_on_batch(cut / np.float32(255), labels[rows])
+    return classifier
 
 
-def accuracy(model, canvases, number):
-    """The share of the first canvases that are right, sets as a whole."""
-    right = []
-    for index in range(-(-number // canvases.batch_size)):
-        images, labels = canvases[index]
-        logits = model.predict_on_batch(images)
-        if model.multi_label:
-            right.append(((logits > 0) == labels).all(axis=1))
-        else:
-            right.append(logits.argmax(axis=1) == labels)
-    return float(np.concatenate(right).mean())
+def judge(model, canvases, number=None, near=NEAR):
+    """How often it is right after each glimpse, and how many digits it came near to.
 
+    Args:
+        model: A RAM.
+        canvases: `Megapixels`.
+        number: `None`, or an int: of the first canvases alone.
+        near: Float, in pixels from the centre of a digit.
 
-def judge(model, canvases, near=SIDE / 2):
-    """How often it is right after each glimpse, and how many digits it came near to."""
+    Returns:
+        Dict of floats, and one list of them.
+    """
+    number = number or canvases.count
     right, found = [], []
-    for index in range(len(canvases)):
+    for index in range(-(-number // canvases.batch_size)):
         images, labels = canvases[index]
         look = model.rollout(images)
         logits, locations = (
@@ -132,3 +145,34 @@ def looked_at(model, size):
     """The share of pixels that lie under the finest patches, at most."""
     side = model.glimpse_sensor.patch_size * min(model.glimpse_sensor.scales)
     return model.num_glimpses * side**2 / size**2
+
+
+def draw(model, canvas, label):
+    """Draws a canvas with its glimpses, and what each saw in its finest patch.
+
+    Args:
+        model: A RAM.
+        canvas: Uint8 array of shape `(size, size, 1)`.
+        label: Int, its class.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+    """
+    pyplot = drawing.import_pyplot()
+    seen = drawing.look(model, canvas[None], [label])
+    steps, columns = seen.taken[0], 3
+    figure = pyplot.figure(figsize=(10.4, 8), layout="constrained")
+    grid = figure.add_gridspec(
+        -(-steps // columns), columns + 1, width_ratios=[8, 1, 1, 1]
+    )
+    axis = figure.add_subplot(grid[:, 0])
+    axis.imshow(seen.images[0], **drawing.SHADES)
+    drawing.draw_path(axis, seen, 0, steps, 7.5)
+    axis.set_axis_off()
+    for step in range(steps):
+        axis = figure.add_subplot(grid[step // columns, 1 + step % columns])
+        axis.imshow(seen.patches[0, step, 0], **drawing.SHADES)
+        text, colour = seen.guess(0, step)
+        axis.set_title(text, fontsize=8, color=colour)
+        axis.set_axis_off()
+    return figure

@@ -98,22 +98,25 @@ def look(model, images, labels=None, class_names=None):
     def told(what):
         return keras.ops.convert_to_numpy(what(logits, model.multi_label))
 
-    sensor = model.glimpse_sensor
-    patches = [
-        keras.ops.convert_to_numpy(sensor(images, locations[:, step], sizes=sizes))
-        for step in range(locations.shape[1])
-    ]
+    cell, patches = model.glimpse_cell(), []
+    prepared = cell.prepare(keras.ops.convert_to_tensor(images), sizes)
+    _, _, *earlier = cell.get_initial_state(len(images))
+    for step in range(locations.shape[1]):
+        location = keras.ops.convert_to_tensor(locations[:, step])
+        seen = cell.see(prepared, location, earlier)
+        patches.append(keras.ops.convert_to_numpy(seen))
+        earlier = cell.remember(earlier, location)
     unit = 255 if np.issubdtype(images.dtype, np.integer) else 1
     return Look(
         images=_cropped(images / unit, sizes),
         locations=locations,
         guesses=told(guesses.best_guess),
         confidences=told(guesses.confidence),
-        patches=np.clip(np.stack(patches, axis=1) / unit, 0, 1),  # a mean's rounding
+        patches=np.clip(np.stack(patches, axis=1), 0, 1),  # a mean's rounding
         taken=glimpses_taken(rollout),
         labels=labels,
         names=names,
-        sensor=sensor,
+        sensor=model.glimpse_sensor,
     )
 
 

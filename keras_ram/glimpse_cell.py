@@ -4,6 +4,10 @@ import keras
 from keras import ops
 
 from keras_ram.core import make_core
+from keras_ram.inhibition import check_coarser, unseen
+from keras_ram.validation import check_integer
+
+FAR = 1e4  # outside of any image, where none was looked at
 
 
 @keras.saving.register_keras_serializable("keras_ram")
@@ -21,11 +25,18 @@ class GlimpseCell(keras.layers.Layer):
     With them the glimpse net is told the size of the image as well, because a share
     does not tell how far a step is in pixels: `log(height / 100)`, `log(width / 100)`.
 
+    With inhibition of return the cell also keeps where it looked. What lay under the
+    finest patches of earlier glimpses is erased from coarser ones: a cell of those
+    gets darker by the share of it that was seen, and is black if it holds a whole
+    finest patch. So they show what has not been looked at yet.
+
     Args:
         sensor: A `GlimpseSensor`.
         net: A `GlimpseNet`.
         core: Any Keras RNN cell. Its output is the hidden state.
         sampler: A `LocationSampler`.
+        inhibition_of_return: Int, how many of the last glimpses are kept in mind. 0 is
+            none, and there is no such state.
 
     Call arguments:
         images: Tensor of shape `(batch, height, width, channels)`, floats in
@@ -34,7 +45,8 @@ class GlimpseCell(keras.layers.Layer):
             that have different sizes.
         states: List `[location, core_states]`, as `get_initial_state` and the last
             call returned it: the location of this glimpse, float32 of shape
-            `(batch, 2)`, and the states of the core.
+            `(batch, 2)`, and the states of the core. With inhibition of return there
+            is a third, `(batch, 2 * inhibition_of_return)`, the locations before.
         training: Bool. If true, the next location is sampled; if false, it is the
             mean.
         rows: `None`, or an int tensor of shape `(batch,)`: which of the images
@@ -53,7 +65,8 @@ class GlimpseCell(keras.layers.Layer):
           policy for the next location. See `LocationSampler`.
 
     Raises:
-        ValueError: If `core` is no cell, or if a shape does not fit.
+        ValueError: If `core` is no cell, if a shape does not fit, or if there is no
+            patch to erase from.
 
     Gradients reach all weights, but for `detach`. None passes through a location
     that was sampled.
@@ -77,19 +90,27 @@ class GlimpseCell(keras.layers.Layer):
     Reference:
 
     - [Mnih et al., 2014](https://arxiv.org/abs/1406.6247), section 3.1
+    - Itti, Koch and Niebur, "A model of saliency-based visual attention for rapid
+      scene analysis", 1998: inhibition of return
     """
 
-    def __init__(self, sensor, net, core, sampler, **kwargs):
+    def __init__(self, sensor, net, core, sampler, inhibition_of_return=0, **kwargs):
         # Locations and bytes keep their types.
         super().__init__(autocast=False, **kwargs)
         self.sensor = sensor
         self.net = net
         self.core = make_core(core)
         self.sampler = sampler
+        self.inhibition_of_return = check_integer(
+            "inhibition_of_return", inhibition_of_return, least=0
+        )
+        if self.inhibition_of_return:
+            check_coarser(sensor)
 
     @property
     def state_size(self):
-        return [2, self.core.state_size]
+        earlier = [2 * self.inhibition_of_return] if self.inhibition_of_return else []
+        return [2, self.core.state_size, *earlier]
 
     @property
     def output_size(self):
@@ -119,7 +140,9 @@ class GlimpseCell(keras.layers.Layer):
             training: Bool. If true, the first location is the sampler's to draw.
         """
         location = self.sampler.first(batch_size, training)  # (B, 2)
-        return [location, keras.layers.RNN(self.core).get_initial_state(batch_size)]
+        states = [location, keras.layers.RNN(self.core).get_initial_state(batch_size)]
+        earlier = self.state_size[2:]
+        return states + [ops.full((batch_size, n), FAR, "float32") for n in earlier]
 
     def prepare(self, images, sizes=None):
         """What is done once for images that are looked at several times.
@@ -133,11 +156,8 @@ class GlimpseCell(keras.layers.Layer):
 
     def call(self, images, states, training=False, rows=None, noise=None, detach=False):
         prepared = images if isinstance(images, dict) else self.prepare(images)
-        dtype = keras.backend.standardize_dtype(prepared["images"].dtype)
-        unit = 255 if keras.backend.is_int_dtype(dtype) else 1
-        location, states = states
-        patches = self.sensor.look(prepared, location, rows) / unit  # (B, k, w, w, C)
-        patches = self._brighten(patches)
+        location, states, *earlier = states
+        patches = self._brighten(self.see(prepared, location, earlier, rows))
         glimpse = self.net(patches, self._where(prepared, location, rows))  # (B, G)
         hidden_state, states = self.core(glimpse, states)  # (B, h)
         if not keras.tree.is_nested(states):  # which Keras allows to a cell
@@ -153,7 +173,29 @@ class GlimpseCell(keras.layers.Layer):
             "mean": look["mean"],
             "log_prob": look["log_prob"],
         }
-        return found, [look["location"], states]
+        return found, [look["location"], states, *self.remember(earlier, location)]
+
+    def see(self, prepared, location, earlier=(), rows=None):
+        """What the retina shows, in [0, 1], of shape `(batch, k, w, w, channels)`.
+
+        Args:
+            prepared: What `prepare` returned.
+            location, rows: As for the call.
+            earlier: List, what comes third in the states, if there is such.
+        """
+        dtype = keras.backend.standardize_dtype(prepared["images"].dtype)
+        unit = 255 if keras.backend.is_int_dtype(dtype) else 1
+        patches = self.sensor.look(prepared, location, rows) / unit
+        for places in earlier:
+            places = ops.reshape(places, (-1, self.inhibition_of_return, 2))
+            size = self.sensor.size(prepared, rows)
+            left = ops.expand_dims(unseen(self.sensor, size, location, places), -1)
+            patches = patches * ops.cast(left, patches.dtype)
+        return patches
+
+    def remember(self, earlier, location):
+        """What is `earlier` after a glimpse at this location."""
+        return [ops.concatenate([e[:, 2:], location], axis=1) for e in earlier]
 
     def _brighten(self, patches):
         """Patches of which those that see a share are lit up."""
@@ -186,6 +228,7 @@ class GlimpseCell(keras.layers.Layer):
             "net": serialize(self.net),
             "core": serialize(self.core),
             "sampler": serialize(self.sampler),
+            "inhibition_of_return": self.inhibition_of_return,
         }
         return {**super().get_config(), **config}
 

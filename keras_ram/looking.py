@@ -25,6 +25,7 @@ class Looking(Persistent):
             self.glimpse_net,
             self.core,
             self.location_sampler,
+            self.inhibition_of_return * (self.num_glimpses - 1),
             dtype=self.dtype_policy,
         )
 

@@ -30,7 +30,7 @@ class Pointing(keras.Model):
             glimpse so far came nearer to than this, the next is the one nearest to
             where the policy would look. So the model looks at a place again that it
             missed, and where all were visited nothing is taught. The error then is
-            that of `log_prob` near a place, and far from it grows in proportion to the
+            that of `log_prob` near a place, and far from it grows with the root of the
             distance: otherwise long ways would drown short ones.
         weight: Positive float, what places count beside classes.
 
@@ -156,26 +156,29 @@ class Pointing(keras.Model):
         Returns:
             `(batch, T - 1, 2)`, and whether there is one, `(batch, T - 1)`.
         """
-        known = ops.all(ops.isfinite(places), axis=-1, keepdims=True)  # (B, n, 1)
-        places = ops.where(known, places, 0.0)
-        known = ops.swapaxes(known, 1, 2)  # (B, 1, n)
-        ways = ops.expand_dims(locations, 2) - ops.expand_dims(places, 1)
-        close = ops.sum(ops.square(ways), axis=-1) < self.near**2  # (B, T, n)
-        visited = ops.cumsum(ops.cast(close, "int32"), axis=1) > 0
-        self.found_tracker.update_state(visited[:, -1:], sample_weight=known)
-        left = ops.logical_and(known, ops.logical_not(visited[:, :-1]))
+        left = self._left(places, locations)
+        places = ops.where(ops.isfinite(places), places, 0.0)
         ways = ops.expand_dims(means, 2) - ops.expand_dims(places, 1)
         ways = ops.where(left, ops.sum(ops.square(ways), axis=-1), np.inf)
         nearest = ops.argmin(ways, axis=-1)  # (B, T - 1)
         chosen = ops.one_hot(nearest, left.shape[-1], dtype="float32")
         return ops.matmul(chosen, places), ops.any(left, axis=-1)
 
+    def _left(self, places, locations):
+        """Which places no glimpse so far came near to: `(batch, T - 1, n)`."""
+        known = ops.all(ops.isfinite(places), axis=-1)[:, None]  # (B, 1, n)
+        ways = ops.expand_dims(locations, 2) - ops.expand_dims(places, 1)
+        close = ops.sum(ops.square(ways), axis=-1) < self.near**2  # (B, T, n)
+        visited = ops.cumsum(ops.cast(close, "int32"), axis=1) > 0
+        self.found_tracker.update_state(visited[:, -1:], sample_weight=known)
+        return ops.logical_and(known, ops.logical_not(visited[:, :-1]))
+
 
 def pull(squares, stddev):
-    """The error of a place: squared near it, and in proportion to the way far from it.
+    """The error of a place: squared near it, and the root of the way far from it.
 
     Args:
         squares: Squared distances, of any shape.
         stddev: The distance from which on it is far.
     """
-    return ops.sqrt(1 + squares / ops.square(stddev)) - 1
+    return 2 * ((1 + squares / ops.square(stddev)) ** 0.25 - 1)

@@ -6,6 +6,7 @@ from keras_ram.core import make_core
 from keras_ram.field_of_view import warn_of_blindness
 from keras_ram.glimpse_net import GlimpseNet
 from keras_ram.glimpse_sensor import GlimpseSensor
+from keras_ram.inhibition import check_coarser
 from keras_ram.location_sampler import LocationSampler
 from keras_ram.looking import Looking
 from keras_ram.presets import PRESETS
@@ -19,7 +20,7 @@ from keras_ram.validation import (
 )
 
 
-@fixed("num_classes", "multi_label")
+@fixed("num_classes", "multi_label", "inhibition_of_return")
 @keras.saving.register_keras_serializable("keras_ram")
 class RAM(Looking):
     """The Recurrent Attention Model, a classifier that looks through glimpses.
@@ -61,6 +62,9 @@ class RAM(Looking):
         relative_locations: Bool. Whether the location network says where to look next
             from where it looks now, as far as its widest patch sees, instead of where
             in the image. What is learned on small images then holds on larger ones.
+        inhibition_of_return: Bool. Whether what the finest patches of earlier glimpses
+            have seen is erased from coarser ones, so that these show what is left to
+            be looked at. See `GlimpseCell`.
         stop_confidence: `None`, or the probability of a guess (of a set as a whole)
             from which on the model is sure at inference, and takes no more glimpses
             of that image.
@@ -130,6 +134,7 @@ class RAM(Looking):
         shares=(),
         multi_label=False,
         relative_locations=False,
+        inhibition_of_return=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -142,6 +147,10 @@ class RAM(Looking):
         check_positive("location_stddev", location_stddev)
         policy = self.dtype_policy
         self.glimpse_sensor = GlimpseSensor(patch_size, scales, shares, dtype=policy)
+        check_choice("inhibition_of_return", inhibition_of_return, (False, True))
+        self.inhibition_of_return = bool(inhibition_of_return)
+        if inhibition_of_return:
+            check_coarser(self.glimpse_sensor)
         self.glimpse_net = GlimpseNet(
             glimpse_units, what_units, where_units, filters, backbone, dtype=policy
         )
@@ -242,5 +251,6 @@ class RAM(Looking):
             "class_names": self.class_names,
             "multi_label": self.multi_label,
             "relative_locations": sampler.relative,
+            "inhibition_of_return": self.inhibition_of_return,
         }
         return {**super().get_config(), **config}

@@ -12,6 +12,7 @@ sys.path.append(str(Path(__file__).parents[1] / "examples"))
 import megapixel
 import megapixel_glances
 import megapixel_models
+import megapixel_search
 from megapixel_data import SIDE, TASKS, Megapixels
 
 FLAGS = (
@@ -49,32 +50,65 @@ def test_places_are_those_of_the_digits(task, options, glyphs):
 
 
 def test_what_follows_by_hand():
-    centres = np.array([[[100, 300], [130, 80], [300, 200], [310, 60], [400, 400]]])
-    cases = {  # where one is: what is next, and what is in sight
-        (103, 296): (1, 0),  # on the first
-        (400, 400): (5, 4),  # on the last
-        (112, 300): (0, 0),  # beside the first, and sees it
-        (150, 260): (2, -1),  # the first lies 50 higher
-        (135, 280): (0, -1),  # and here 35
-        (500, 0): (3, -1),  # all lie above: the nearest of all
-        (250, 250): (0, -1),  # the middle
+    """On 1500x1500 pixels: digits nearby, or the next of the ring."""
+    centres = np.array([[200, 800], [230, 780], [900, 300], [800, 900], [1490, 10]])
+    cases = {  # where one is: the digits that are left, and what may be next
+        (1204, 203): ([0, 1, 2, 3, 4], (1250, 750)),
+        (210, 795): ([1, 2, 3, 4], [1]),
+        (209, 800): ([0, 1, 2, 3, 4], [0, 1]),
+        (205, 790): ([2, 3, 4], (250, 250)),
+        (755, 1100): ([0, 1, 2, 3], [3]),
+        (750, 750): ([0, 1, 2, 4], (1250, 250)),  # the middle
+        (1485, 15): ([0, 1, 2, 3], (1250, 750)),
+        (750, 250): ([], (1250, 250)),
+        (800, 250): ([], (1250, 250)),
+        (700, 250): ([], (1250, 250)),
+        (600, 250): ([], (750, 250)),
+        (510, 250): ([], (750, 250)),
     }
-    starts = np.array([list(cases)], float)
-    found = megapixel_glances.what_follows(centres, starts, size=500)
-    np.testing.assert_array_equal(np.stack(found, axis=2)[0], list(cases.values()))
+    left = np.array([[np.isin(range(5), digits) for digits, _ in cases.values()]])
+    places, here = (
+        (np.array([values]) / 750 - 1).astype("float32")
+        for values in (centres, list(cases))
+    )
+    found = megapixel_search.what_follows(places, left, here, size=1500)
+    found = (keras.ops.convert_to_numpy(found)[0] + 1) * 750
+    for seen, (_, expected) in zip(found, cases.values(), strict=True):
+        if isinstance(expected, tuple):
+            np.testing.assert_allclose(seen, [expected] * 5, rtol=0, atol=1e-3)
+        else:
+            (digits,) = np.nonzero(np.isfinite(seen).all(axis=1))
+            assert digits.tolist() == expected
+            np.testing.assert_allclose(seen[digits], centres[digits], atol=1e-3)
+
+
+def test_the_nearest_is_chosen():
+    nan = np.nan
+    places = [[[[nan] * 2, [0.5, 0], [0, 0.4]]], [[[0, 1], [nan] * 2, [nan] * 2]]]
+    places = np.array(places, "float32")
+    means = np.array([[[0, 0]], [[0, 0]]], "float32")
+    found = megapixel_search.nearest(*map(keras.ops.convert_to_tensor, (places, means)))
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(found), [[[0, 0.4]], [[0, 1]]], rtol=1e-6
+    )
 
 
 def test_starts_agree_with_what_is_there(glyphs):
-    starts = megapixel_glances.Starts(*glyphs, 300, 1, 4, 200, 2, seed=5)
+    starts = megapixel_glances.Starts(*glyphs, 300, 3, 4, 200, 7, 2, seed=5)
     inputs, targets = starts[1]
     images, locations = inputs["images"], inputs["locations"]
     assert np.abs(locations).max() <= 1 and (locations == 0).all(axis=2).any()
-    known = np.isfinite(targets["places"]).all(axis=2)
-    assert 0.5 < known.mean() < 1
-    ways = np.linalg.norm(targets["places"] - locations, axis=2) * 150
-    assert (ways[known & (targets["classes"] < 0)] >= 14).all()
-    row, number = np.argwhere(known & (ways < 14) & (ways >= 10))[0]
-    x, y = np.round((targets["places"][row, number] + 1) * 150).astype(int)
+    assert inputs["earlier"].shape == (4, 200, 7, 2)
+    looked = np.abs(inputs["earlier"]).max(axis=3) < 2
+    assert 0.3 < looked.mean() < 0.7
+    assert np.isfinite(targets["places"]).all(axis=3).any(axis=2).all()
+    looks = np.concatenate([locations[:, :, None], inputs["earlier"]], axis=2)
+    ways = looks[:, :, :, None] - targets["places"][:, :, None]  # (4, 200, 8, 5, 2)
+    ways = 150 * np.linalg.norm(ways, axis=4)
+    assert (np.nanmin(ways, axis=(2, 3)) >= megapixel_models.NEAR - 1e-3).mean() > 0.9
+    here = ways[:, :, 0]
+    row, number, digit = np.argwhere((here > 8) & (here < 10))[0]
+    x, y = np.round((targets["places"][row, number, digit] + 1) * 150).astype(int)
     box = images[row, y - 14 : y + 14, x - 14 : x + 14, 0]
     (glyph,) = np.flatnonzero((box == glyphs[0][..., 0]).all(axis=(1, 2)))
     assert targets["classes"][row, number] == glyphs[1][glyph]
@@ -83,22 +117,49 @@ def test_starts_agree_with_what_is_there(glyphs):
 def test_the_loss_of_single_glimpses_by_hand(options, glyphs):
     model = megapixel_models.make(options)
     model.location_sampler.stddev = 0.5
-    glances = megapixel_glances.Glances(model)
+    glances = megapixel_glances.Glances(model, weight=0.5)
     glances.compile()
-    inputs, targets = megapixel_glances.Starts(*glyphs, 150, 0, 2, 8, 1, seed=5)[0]
-    targets["places"][0, 0] = np.nan
+    inputs, targets = megapixel_glances.Starts(*glyphs, 150, 0, 2, 8, 5, 1, seed=5)[0]
+    targets["places"][0, 0] = [[0.3, 0.9]] + 4 * [[np.nan] * 2]
     targets["classes"][0, :2] = [-1, 3]
     found = glances.predict_on_batch(inputs)
-    ways = np.linalg.norm(found["means"] - targets["places"], axis=2)
-    pull = np.nan_to_num(np.sqrt(1 + (ways / 0.5) ** 2) - 1)
+    ways = np.linalg.norm(found["means"][:, :, None] - targets["places"], axis=3)
+    ways = np.nanmin(ways, axis=2)
+    pull = 2 * ((1 + (ways / 0.5) ** 2) ** 0.25 - 1)
+    places = targets["places"]
+    ring = (places == places[:, :, :1]).all(axis=(2, 3))  # all five are the same
+    assert 0 < ring.mean() < 1
+    pull = np.where(ring, 0.3, 1) * pull
     logits, classes = found["logits"].reshape(16, 10), targets["classes"].reshape(16)
     log_probs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     seen = np.flatnonzero(classes >= 0)
-    expected = pull.mean() - log_probs[seen, classes[seen]].mean()
+    expected = 0.5 * pull.mean() - log_probs[seen, classes[seen]].mean()
     logs = glances.test_on_batch(inputs, targets, return_dict=True)
     right = (logits.argmax(axis=1) == classes)[seen].mean()
-    expected = {"loss": expected, "distance": np.nanmean(ways), "accuracy": right}
+    expected = {"loss": expected, "distance": ways.mean(), "accuracy": right}
     assert logs == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_search_by_hand(options, glyphs):
+    """A digit nearby, missed by 100 pixels, visited, and then the ring."""
+    model = megapixel_models.make(options)
+    model.location_sampler.stddev = 0.5
+    search = megapixel_search.Search(model, near=16 / 1500)
+    places = np.array([[[850, 800], [850, 805], [10, 10], [10, 10], [1400, 100]]])
+    locations = np.array([[[750, 750], [900, 900], [850, 803], [1250, 1250], [9, 9]]])
+    means = np.array([[[840, 900], [860, 801], [850, 900], [1250, 250]]])
+    values = [(v / 750 - 1).astype("float32") for v in (places, locations, means)]
+    values = [keras.ops.convert_to_tensor(v) for v in values]
+    chosen, known = search._next(*values)
+    expected = [[[850, 805], [850, 800], [1250, 1250], [750, 1250]]]
+    found = (keras.ops.convert_to_numpy(chosen) + 1) * 750
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3)
+    assert keras.ops.convert_to_numpy(known).all()
+    ways = np.linalg.norm(means - found, axis=2) / 750
+    errors = 2 * ((1 + (ways / 0.5) ** 2) ** 0.25 - 1) * [1, 1, 0.3, 0.3]
+    found = search._errors(values[2], chosen)
+    found = keras.ops.convert_to_numpy(found)
+    np.testing.assert_allclose(found, errors, rtol=1e-5, atol=1e-6)
 
 
 def test_a_glimpse_is_that_of_a_rollout(options, glyphs):
@@ -106,7 +167,11 @@ def test_a_glimpse_is_that_of_a_rollout(options, glyphs):
     model = megapixel_models.make(options)
     images = Megapixels(*glyphs, count=3, size=150)[0][0]
     look = model.rollout(images)
-    inputs = {"images": images, "locations": np.zeros((3, 1, 2), "float32")}
+    inputs = {
+        "images": images,
+        "locations": np.zeros((3, 1, 2), "float32"),
+        "earlier": np.full((3, 1, 5, 2), 99, "float32"),
+    }
     found = megapixel_glances.Glances(model)(inputs)
     for name, same in (("location_means", "means"), ("logits", "logits")):
         np.testing.assert_allclose(
@@ -147,10 +212,23 @@ def test_what_is_judged(options, glyphs, monkeypatch):
     assert found["accuracy_after"] == pytest.approx(right)
     assert found["digits_found"] == pytest.approx(1 / 5)
     assert found["all_found"] == 0
-    monkeypatch.setattr(model, "predict_on_batch", lambda x: np.eye(10)[[4] * len(x)])
     few = float(np.mean(canvases.targets[:4] == 4))
-    assert megapixel_models.accuracy(model, canvases, 4) == few
+    assert megapixel_models.judge(model, canvases, 4)["accuracy"] == few
     assert megapixel_models.looked_at(model, 320) == 6 * 0.01  # six glimpses of 32x32
+
+
+def test_a_picture_of_a_canvas(options, glyphs):
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    images, classes = Megapixels(*glyphs, count=1, size=150)[0]
+    model = megapixel_models.make(options)
+    model.num_glimpses = 4
+    figure = megapixel_models.draw(model, images[0], int(classes[0]))
+    canvas, *patches = figure.axes
+    drawn = [text.get_text() for text in canvas.texts]
+    assert drawn == ["1", "2", "3", "4"] and len(patches) == 4
+    centre = images[0, 59:91, 59:91, 0] / 255
+    np.testing.assert_allclose(patches[0].images[0].get_array(), centre, atol=1e-6)
+    pyplot.close(figure)
 
 
 @pytest.mark.slow
@@ -164,7 +242,7 @@ def test_a_run_goes_on_and_ends(options, glyphs, monkeypatch):
     monkeypatch.setattr(megapixel, "load_own", lambda *a, **k: (canvases, canvases))
     monkeypatch.setattr(megapixel, "load_published", lambda *a, **k: (None, canvases))
     arguments = [*FLAGS.split(), "--task", task, "--output", str(options.output)]
-    score = megapixel.accuracy
+    score = megapixel.judge
     calls = []
 
     def stopped(*arguments):
@@ -173,11 +251,12 @@ def test_a_run_goes_on_and_ends(options, glyphs, monkeypatch):
             raise KeyboardInterrupt
         return score(*arguments)
 
-    monkeypatch.setattr(megapixel, "accuracy", stopped)
+    monkeypatch.setattr(megapixel, "judge", stopped)
     with pytest.raises(KeyboardInterrupt):
         megapixel.main(arguments)
     megapixel.main(arguments)
-    assert len(calls) == 5  # the lesson's second epoch again, and that of rewards
+    # The lesson's second epoch again, that of rewards, and two at the end.
+    assert len(calls) == 7
     result = json.loads((options.output / "result.json").read_text())
     model = keras.saving.load_model(options.output / "model.keras")
     assert megapixel_models.judge(model, canvases) == result["test"]

@@ -216,6 +216,7 @@ def test_config_round_trip(make_model):
         "initial_location": "center",
         "location_step": 0.25,
         "relative_locations": True,
+        "inhibition_of_return": True,
         "seed": 11,
         "name": "eye",
     }
