@@ -114,7 +114,7 @@ def teach(model, training, validation, options):
         model.location_sampler.stddev = 2 * STDDEV / lesson.size
         epochs = max(1, round(options.share * lesson.epochs))
         rate = keras.optimizers.schedules.CosineDecay(
-            options.learning_rate, epochs * STEPS, alpha=0.3
+            options.learning_rate, epochs * STEPS, alpha=0.05
         )
         curves = options.output / f"lesson{number}.csv"
         seen = len(read_curves(curves)["loss"])
