@@ -59,6 +59,7 @@ def make(options):
         where_units=32,
         location_units=128,
         initial_location="center",
+        location_step=1 / 256,  # 3 pixels of 1500: all runtimes look at the same places
         relative_locations=True,
         inhibition_of_return=True,
         backbone=make_backbone(),

@@ -62,6 +62,7 @@ class RAM(Looking):
         relative_locations: Bool. Whether the location network says where to look next
             from where it looks now, as far as its widest patch sees, instead of where
             in the image. What is learned on small images then holds on larger ones.
+            Rounding grows from step to step then: see `location_step`.
         inhibition_of_return: Bool. Whether what the finest patches of earlier glimpses
             have seen is erased from coarser ones, so that these show what is left to
             be looked at. See `GlimpseCell`.

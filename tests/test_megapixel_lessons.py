@@ -5,8 +5,10 @@ import sys
 from pathlib import Path
 
 import keras
+import keras_ram.export
 import numpy as np
 import pytest
+from backends import BACKEND
 
 sys.path.append(str(Path(__file__).parents[1] / "examples"))
 import megapixel
@@ -229,6 +231,15 @@ def test_a_picture_of_a_canvas(options, glyphs):
     centre = images[0, 59:91, 59:91, 0] / 255
     np.testing.assert_allclose(patches[0].images[0].get_array(), centre, atol=1e-6)
     pyplot.close(figure)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="artifacts are written there")
+def test_all_runtimes_look_at_the_same_places(tmp_path):
+    """With the weights that are there: the export compares them."""
+    folder = Path(megapixel.__file__).parent
+    model = keras.saving.load_model(folder / "megapixel.keras")
+    assert keras_ram.export.export_onnx(model, tmp_path / "m.onnx", "uint8") < 1e-4
 
 
 @pytest.mark.slow
