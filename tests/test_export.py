@@ -366,14 +366,12 @@ def test_unknown_input_dtype(model, tmp_path):
         export_onnx(model, tmp_path / "m.onnx", "int8")
 
 
-@pytest.mark.parametrize("inhibition", [False, True])
-def test_locations_relative_to_the_present_one(inhibition, make_model, tmp_path, rng):
-    """And with what was seen erased."""
+def test_relative_locations_and_inhibition_of_return(make_model, tmp_path, rng):
     model = make_model(
         num_glimpses=4,
         scales=(1, 4),
         relative_locations=True,
-        inhibition_of_return=inhibition,
+        inhibition_of_return=True,
     )
     kernel = model.location_sampler.mean.kernel
     kernel.assign(10 * kernel)  # far from where it looks
