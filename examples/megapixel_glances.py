@@ -10,9 +10,9 @@ import numpy as np
 from keras import ops
 from megapixel_data import SIDE, Megapixels
 from megapixel_models import NEAR
-from megapixel_search import nearest, urgency, what_follows
+from megapixel_search import urgency, what_follows
 
-from keras_ram.pointing import pull
+from keras_ram.pointing import nearest, pull
 from keras_ram.reinforce import label_log_probs
 
 SPREADS = (2, 4, 8, 16, 40, 80, 160)  # around digits, in pixels

@@ -50,16 +50,6 @@ def what_follows(places, left, locations, size):
     return ops.where(none, ops.expand_dims(ring, 2), digits)
 
 
-def nearest(places, means):
-    """Of places `(batch, n, 5, 2)`, some of them NaN, those nearest to `means`."""
-    known = ops.isfinite(places)
-    places = ops.where(known, places, 0.0)
-    squares = ops.where(known, ops.square(places - ops.expand_dims(means, 2)), np.inf)
-    chosen = ops.argmin(ops.sum(squares, axis=-1), axis=-1)  # (B, n)
-    chosen = ops.one_hot(chosen, places.shape[2], dtype="float32")
-    return ops.sum(ops.expand_dims(chosen, -1) * places, axis=2)
-
-
 def urgency(places):
     """What errors count: where one goes round, less than by a digit, `(batch, n)`.
 
@@ -73,12 +63,8 @@ def urgency(places):
 class Search(keras_ram.Pointing):
     """Teaches to visit what is nearby, and to go round for what is not."""
 
-    def _next(self, places, locations, means):
-        left = self._left(places, locations)
-        size = 2 * NEAR / self.near
-        places = what_follows(places, left, locations[:, :-1], size)
-        places = nearest(places, means)
-        return places, ops.all(ops.isfinite(places), axis=-1)
+    def _choices(self, places, left, locations):
+        return what_follows(places, left, locations, size=2 * NEAR / self.near)
 
     def _errors(self, means, places):
         return urgency(places) * super()._errors(means, places)

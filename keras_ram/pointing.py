@@ -157,12 +157,13 @@ class Pointing(keras.Model):
             `(batch, T - 1, 2)`, and whether there is one, `(batch, T - 1)`.
         """
         left = self._left(places, locations)
-        places = ops.where(ops.isfinite(places), places, 0.0)
-        ways = ops.expand_dims(means, 2) - ops.expand_dims(places, 1)
-        ways = ops.where(left, ops.sum(ops.square(ways), axis=-1), np.inf)
-        nearest = ops.argmin(ways, axis=-1)  # (B, T - 1)
-        chosen = ops.one_hot(nearest, left.shape[-1], dtype="float32")
-        return ops.matmul(chosen, places), ops.any(left, axis=-1)
+        places = self._choices(places, left, locations[:, :-1])
+        return nearest(places, means), ops.any(ops.isfinite(places), axis=(2, 3))
+
+    def _choices(self, places, left, locations):
+        """Those that may be next: `(batch, T - 1, n, 2)`, or NaN."""
+        left = ops.expand_dims(left, -1)
+        return ops.where(left, ops.expand_dims(places, 1), np.nan)
 
     def _left(self, places, locations):
         """Which places no glimpse so far came near to: `(batch, T - 1, n)`."""
@@ -172,6 +173,24 @@ class Pointing(keras.Model):
         visited = ops.cumsum(ops.cast(close, "int32"), axis=1) > 0
         self.found_tracker.update_state(visited[:, -1:], sample_weight=known)
         return ops.logical_and(known, ops.logical_not(visited[:, :-1]))
+
+
+def nearest(places, means):
+    """Of several places the one that is nearest to where a policy would look.
+
+    Args:
+        places: `(batch, steps, n, 2)`, some of them NaN.
+        means: `(batch, steps, 2)`.
+
+    Returns:
+        `(batch, steps, 2)`, 0 where all are NaN.
+    """
+    known = ops.isfinite(places)
+    places = ops.where(known, places, 0.0)
+    squares = ops.where(known, ops.square(places - ops.expand_dims(means, 2)), np.inf)
+    chosen = ops.argmin(ops.sum(squares, axis=-1), axis=-1)
+    chosen = ops.one_hot(chosen, places.shape[2], dtype="float32")
+    return ops.sum(ops.expand_dims(chosen, -1) * places, axis=2)
 
 
 def pull(squares, stddev):

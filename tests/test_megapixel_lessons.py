@@ -84,17 +84,6 @@ def test_what_follows_by_hand():
             np.testing.assert_allclose(seen[digits], centres[digits], atol=1e-3)
 
 
-def test_the_nearest_is_chosen():
-    nan = np.nan
-    places = [[[[nan] * 2, [0.5, 0], [0, 0.4]]], [[[0, 1], [nan] * 2, [nan] * 2]]]
-    places = np.array(places, "float32")
-    means = np.array([[[0, 0]], [[0, 0]]], "float32")
-    found = megapixel_search.nearest(*map(keras.ops.convert_to_tensor, (places, means)))
-    np.testing.assert_allclose(
-        keras.ops.convert_to_numpy(found), [[[0, 0.4]], [[0, 1]]], rtol=1e-6
-    )
-
-
 def test_starts_agree_with_what_is_there(glyphs):
     starts = megapixel_glances.Starts(*glyphs, 300, 3, 4, 200, 7, 2, seed=5)
     inputs, targets = starts[1]

@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 import keras_ram
+from keras_ram.pointing import nearest
 
 
 def test_peaks_by_hand():
@@ -175,6 +176,17 @@ def test_the_loss_of_visits_by_hand(make_model, batch):
     losses += 0.25 * errors.mean(axis=1)
     expected = {"loss": losses.mean(), "distance": ways[16:].mean(), "found": 0}
     assert logs == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_nearest_is_chosen():
+    nan = np.nan
+    places = [[[[nan] * 2, [0.5, 0], [0, 0.4]]], [[[0, 1], [nan] * 2, [nan] * 2]]]
+    places = np.array(places, "float32")
+    means = np.array([[[0, 0]], [[0, 0]]], "float32")
+    found = nearest(*map(ops.convert_to_tensor, (places, means)))
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(found), [[[0, 0.4]], [[0, 1]]], rtol=1e-6
+    )
 
 
 def test_it_learns_to_visit_one_after_the_other(make_model, rng):
