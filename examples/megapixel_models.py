@@ -102,7 +102,6 @@ def learn_digits(model, images, labels, options):
             (x[:, None] + cells)[:, None],
         ]
         classifier.train_on_batch(cut / np.float32(255), labels[rows])
-    return classifier
 
 
 def judge(model, canvases, number=None, near=NEAR):
