@@ -102,7 +102,7 @@ def stages(task, options):
         "stddev": options.stddev,
         "first": first,
     }
-    growing = size > 28 and options.row != "cnn"
+    growing = size > 28 and options.row not in paper_models.SEE_ALL
     for step in range(3 if growing else 0):
         canvas, some = 40 + (size - 40) * step // 3, pieces * step // 3
         until = min(2 * (step + 1), epochs // 3)
@@ -119,7 +119,7 @@ def stages(task, options):
 
 def prepare(model, optimizer, stage, options):
     """Chooses the learning rule. Compiled anew, the step is traced anew."""
-    if options.row == "cnn":
+    if options.row in paper_models.SEE_ALL:
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(optimizer, loss, metrics=["accuracy"])
         return

@@ -37,10 +37,26 @@ def cnn():
     )
 
 
+def dense():
+    """The paper's two dense layers."""
+    return keras.Sequential(
+        [
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Flatten(),
+            keras.layers.Dense(256, activation="relu"),
+            keras.layers.Dense(256, activation="relu"),
+            keras.layers.Dense(10),
+        ]
+    )
+
+
+SEE_ALL = {"cnn": cnn, "dense": dense}  # without attention
+
+
 def make(task, options):
     """The model of a row, built."""
-    if options.row == "cnn":
-        model = cnn()
+    if options.row in SEE_ALL:
+        model = SEE_ALL[options.row]()
     else:
         found = {**FOUND, "filters": tuple(options.filters)}
         model = keras_ram.RAM(

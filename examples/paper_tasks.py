@@ -23,6 +23,7 @@ TASKS = {
         "paper": {
             "ram": {2: 3.79, 3: 1.51, 4: 1.54, 5: 1.34, 6: 1.12, 7: 1.07},
             "cnn": {7: 1.21},
+            "dense": {7: 1.69},
         },
     },
     "translated-60": {
@@ -36,7 +37,11 @@ TASKS = {
             "cnn": {"epochs": 150, "learning_rate": 3e-3, "distorted": "never"},
         },
         "preset": "ram_translated_mnist_60",
-        "paper": {"ram": {4: 1.54, 6: 1.22, 8: 1.20}, "cnn": {8: 1.62}},
+        "paper": {
+            "ram": {4: 1.54, 6: 1.22, 8: 1.20},
+            "cnn": {8: 1.62},
+            "dense": {8: 2.63},
+        },
     },
     "cluttered-60": {
         "size": 60,
@@ -54,6 +59,7 @@ TASKS = {
         "paper": {
             "ram": {4: 4.96, 6: 4.08, 8: 4.04},
             "cnn": {8: 8.09},
+            "dense": {8: 11.96},
             "random": {8: 14.4},
         },
     },
@@ -83,6 +89,7 @@ ROWS = {
     "plain": "the paper's networks: rectifier core, linear location network",
     "random": "the same as ram, but looking at random places",
     "cnn": "the paper's convolutional network with two layers",
+    "dense": "the paper's network of two dense layers",
 }
 
 

@@ -146,3 +146,17 @@ def test_random_glimpses_are_random_from_the_first_to_the_last(paper, parse):
         # Uniform: a mean of 0, a standard deviation of 1 / sqrt(3).
         np.testing.assert_allclose(places.mean(axis=0), 0, atol=0.2)
         np.testing.assert_allclose(places.std(axis=0), 3**-0.5, atol=0.1)
+
+
+def test_networks_without_attention_are_the_papers(paper, parse):
+    task = paper.TASKS["mnist"]
+    sizes = {
+        row: paper.paper_models.make(task, parse("--row", row)).count_params()
+        for row in ("cnn", "dense")
+    }
+    ends = 256 * 10 + 10
+    assert sizes == {
+        # Filters of 10x10 every five pixels see 4x4 places of 28x28.
+        "cnn": 8 * 100 + 8 + 4 * 4 * 8 * 256 + 256 + ends,
+        "dense": 28 * 28 * 256 + 256 + 256 * 256 + 256 + ends,
+    }
