@@ -12,12 +12,17 @@ from keras_ram.grids import cell_places
 
 
 def make_blocks(filters):
-    """Convolutions, each of which halves height and width."""
+    """Convolutions, each of which halves height and width.
+
+    Their kernels are even, as the stride is: what a cell sees lies around its centre.
+    With kernels of 3 it would lie half a pixel beside it, and twice as far with each
+    layer.
+    """
     return [
         layer
         for number in filters
         for layer in (
-            layers.Conv2D(number, 3, strides=2, padding="same", use_bias=False),
+            layers.Conv2D(number, 4, strides=2, padding="same", use_bias=False),
             layers.BatchNormalization(momentum=0.95),
             layers.ReLU(),
         )

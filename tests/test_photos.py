@@ -93,6 +93,19 @@ def test_a_classifier_decides_by_the_place_it_attends_to():
     np.testing.assert_allclose(log_probs, [expected], rtol=1e-5)
 
 
+def test_what_a_cell_sees_lies_around_its_centre(rng):
+    blocks = keras.Sequential(
+        [keras.Input((16, 24, 1)), *photos_models.make_blocks((1, 1, 1))]
+    )
+    for kernel in blocks.trainable_weights[::3]:
+        kernel.assign(np.ones_like(kernel))  # symmetric, so it tells no side
+    image = rng.uniform(size=(1, 16, 24, 1)).astype("float32")
+    cells = blocks.predict(image, verbose=0)
+    assert cells.shape == (1, 2, 3, 1) and (cells > 0).all()
+    turned = blocks.predict(image[:, ::-1, ::-1], verbose=0)
+    np.testing.assert_allclose(turned[:, ::-1, ::-1], cells, rtol=1e-5)
+
+
 def test_evidence_is_where_the_attention_of_all_sizes_is():
     block = keras.layers.Conv2D(3, 1, use_bias=False)
     pooling = keras_ram.AttentionPooling2D(2)
@@ -129,9 +142,9 @@ def test_multiply_adds():
     shape = (8, 8, 3)
     pooling = keras_ram.AttentionPooling2D(2)
     cnn = photos_models.make_cnn(photos_models.make_blocks([5]), pooling, 3)
-    assert photos_models.multiply_adds(cnn, shape) == 16 * (27 * 5 + 5 * 3)
+    assert photos_models.multiply_adds(cnn, shape) == 16 * (48 * 5 + 5 * 3)
     backbone = keras.Sequential([keras.Input(shape), cnn.layers[1], pooling])
-    assert photos_models.multiply_adds(backbone, shape) == 16 * (27 * 5 + 5 * 3)
+    assert photos_models.multiply_adds(backbone, shape) == 16 * (48 * 5 + 5 * 3)
 
 
 def test_trains_and_tells(folder, tmp_path):
