@@ -18,7 +18,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import paper_tasks
-from runs import begin_run, end_run, keep, read_curves, save_bare
+from runs import begin_run, end_run, falling_adam, keep, read_curves, save_bare
 
 import keras_ram
 
@@ -113,11 +113,8 @@ def main(arguments=None):
     model.location_sampler.initial_location = "center"
     curves = read_curves(folder / "curves.csv")  # of the epochs so far
     data = lessons(*training, options, len(curves["val_accuracy"]))
-    rate = keras.optimizers.schedules.CosineDecay(
-        options.learning_rate, options.epochs * len(data)
-    )
     model.compile(
-        keras.optimizers.Adam(rate, global_clipnorm=5.0),
+        falling_adam(options.learning_rate, options.epochs * len(data)),
         loss="categorical_crossentropy",
         learning="joint",
         episodes=2,

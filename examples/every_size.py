@@ -23,7 +23,7 @@ from pathlib import Path
 import keras
 import numpy as np
 from paper_tasks import distort, load
-from runs import begin_run, end_run, keep, read_curves, save_bare
+from runs import begin_run, end_run, falling_adam, keep, read_curves, save_bare
 
 import keras_ram
 from keras_ram import datasets
@@ -193,11 +193,8 @@ def train(options):
     keras.utils.set_random_seed(options.seed)
     training, validation, test = load(options.data_dir)
     model = make(options)
-    rate = keras.optimizers.schedules.CosineDecay(
-        options.learning_rate, options.epochs * options.steps
-    )
     model.compile(
-        keras.optimizers.Adam(rate, global_clipnorm=5.0),
+        falling_adam(options.learning_rate, options.epochs * options.steps),
         episodes=2,
         jit_compile=False,  # which would compile for each size anew
     )

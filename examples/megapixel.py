@@ -38,7 +38,7 @@ from megapixel_models import (
     prefer_what_is_near,
 )
 from megapixel_search import Search
-from runs import begin_run, end_run, keep, read_curves, save_bare
+from runs import begin_run, end_run, falling_adam, keep, read_curves, save_bare
 
 from keras_ram import datasets
 
@@ -113,15 +113,12 @@ def teach(model, training, validation, options):
             continue
         model.location_sampler.stddev = 2 * STDDEV / lesson.size
         epochs = max(1, round(options.share * lesson.epochs))
-        rate = keras.optimizers.schedules.CosineDecay(
-            options.learning_rate, epochs * STEPS, alpha=0.05
-        )
         curves = options.output / f"lesson{number}.csv"
         seen = len(read_curves(curves)["loss"])
         seed = 1000 * (options.seed + 1) + 100 * number
         unseen = Visits(*validation, lesson, options, 3).canvases
         student, data = prepare(model, training, lesson, options, seed + seen)
-        student.compile(keras.optimizers.Adam(rate, global_clipnorm=5.0))
+        student.compile(falling_adam(options.learning_rate, epochs * STEPS, 0.05))
         student.fit(
             data,
             epochs=epochs,
@@ -151,11 +148,9 @@ def learn_from_rewards(model, training, validation, options):
     """Goes on with labels alone, and keeps the epoch that is best on validation."""
     model.num_glimpses = options.glimpses
     model.location_sampler.stddev = 2 * STDDEV / options.size
-    rate = keras.optimizers.schedules.CosineDecay(
-        options.reward_rate, max(1, options.epochs) * len(training), alpha=0.02
-    )
+    steps = max(1, options.epochs) * len(training)
     model.compile(
-        keras.optimizers.Adam(rate, global_clipnorm=5.0),
+        falling_adam(options.reward_rate, steps, alpha=0.02),
         episodes=2,
         # The first guesses cannot know.
         guess_weights=np.arange(1, options.glimpses + 1) / options.glimpses,

@@ -21,7 +21,7 @@ import keras
 import paper_models
 import paper_tasks
 from paper_tasks import ROWS, TASKS
-from runs import begin_run, end_run, keep, read_curves, save_bare
+from runs import begin_run, end_run, falling_adam, keep, read_curves, save_bare
 
 import keras_ram
 
@@ -38,10 +38,7 @@ def train(options):
     validation, test = paper_tasks.canvases(task, splits)
     model = paper_models.make(task, options)
     steps = math.ceil(len(splits[0][0]) / options.batch_size)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        options.learning_rate, options.epochs * steps
-    )
-    optimizer = keras.optimizers.Adam(schedule, global_clipnorm=5.0)
+    optimizer = falling_adam(options.learning_rate, options.epochs * steps)
     start = time.time()
     for stage in stages(task, options):
         prepare(model, optimizer, stage, options)

@@ -18,6 +18,7 @@ writes `result.json`, `model.keras`, and pictures of right and wrong answers.
 
 import argparse
 import json
+import math
 import time
 from pathlib import Path
 
@@ -25,7 +26,7 @@ import keras
 import numpy as np
 import photos_data
 import photos_models
-from runs import begin_run, end_run, keep, read_curves, save_bare
+from runs import begin_run, end_run, falling_adam, keep, read_curves, save_bare
 
 import keras_ram
 
@@ -103,13 +104,13 @@ def see(model, data, options, folder):
     channels = data["train"][0].shape[-1]
     cnn = photos_models.make_cnn(blocks, pooling, channels)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    optimizer = falling(2e-3, options.first_epochs, data, options)
-    cnn.compile(optimizer, loss, metrics=["accuracy"])
+    steps = steps_of(options.first_epochs, data, options)
+    cnn.compile(falling_adam(2e-3, steps, alpha=0.02), loss, metrics=["accuracy"])
     seen = folder / "first.weights.h5"
     if not seen.exists():
         (folder / "first.csv").unlink(missing_ok=True)  # of one that was stopped
         cnn.fit(
-            varied(data["train"], options, 1000 * options.seed + 999, options.shrink),
+            varied(data, options, 1000 * options.seed + 999, options.shrink),
             epochs=options.first_epochs,
             verbose=options.verbose,
             callbacks=[
@@ -132,8 +133,9 @@ def point(model, cnn, data, options, folder):
     (folder / "pointing.csv").unlink(missing_ok=True)  # of one that was stopped
     evidence = photos_models.evidence_of(cnn, options.shrink)
     pointing = keras_ram.Pointing(model)
-    pointing.compile(keras.optimizers.Adam(1e-3, global_clipnorm=5.0))
-    epoch = varied(data["train"], options, seed=1000 * options.seed + 998)
+    steps = steps_of(options.pointing_epochs, data, options)
+    pointing.compile(falling_adam(2e-3, steps))
+    epoch = varied(data, options, seed=1000 * options.seed + 998)
     log = keras.callbacks.CSVLogger(folder / "pointing.csv", append=True)
     for _ in range(options.pointing_epochs):
         images, labels = map(np.concatenate, zip(*epoch, strict=True))
@@ -149,24 +151,21 @@ def point(model, cnn, data, options, folder):
     model.save_weights(taught)
 
 
-def varied(train_data, options, seed, shrink=(1,)):
+def varied(data, options, seed, shrink=(1,)):
+    """An epoch of other photos of the same classes."""
+    batches = steps_of(1, data, options)
+    return photos_data.Varied(*data["train"], options.batch_size, batches, seed, shrink)
+
+
+def steps_of(epochs, data, options):
     """An epoch shows as many photos as there are."""
-    batches = -(-len(train_data[0]) // options.batch_size)
-    return photos_data.Varied(*train_data, options.batch_size, batches, seed, shrink)
-
-
-def falling(learning_rate, epochs, data, options):
-    """An optimizer whose learning rate falls until the last epoch."""
-    batches = -(-len(data["train"][0]) // options.batch_size)
-    rate = keras.optimizers.schedules.CosineDecay(
-        learning_rate, epochs * batches, alpha=0.02
-    )
-    return keras.optimizers.Adam(rate, global_clipnorm=5.0)
+    return epochs * math.ceil(len(data["train"][0]) / options.batch_size)
 
 
 def train(model, data, options, folder):
     """Learns from rewards, in two stages."""
-    optimizer = falling(options.learning_rate, options.epochs, data, options)
+    steps = steps_of(options.epochs, data, options)
+    optimizer = falling_adam(options.learning_rate, steps, alpha=0.02)
     stages = [(options.epochs * 2 // 3, 1), (options.epochs, 1 / 3)]
     for until, share in stages:
         model.location_sampler.stddev = share * options.stddev
@@ -175,7 +174,7 @@ def train(model, data, options, folder):
         scores = curves["val_balanced_accuracy"]
         model.fit(
             # No stage repeats another, and no start what was before it.
-            varied(data["train"], options, seed=1000 * options.seed + len(scores)),
+            varied(data, options, seed=1000 * options.seed + len(scores)),
             epochs=until,
             shuffle=False,
             verbose=options.verbose,

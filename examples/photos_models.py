@@ -130,6 +130,7 @@ def make_ram(shape, class_names, options):
         glimpse_units=128,
         location_units=64,
         location_stddev=options.stddev,
+        relative_locations=True,
         seed=options.seed,
         class_names=class_names,
         backbone=keras.Sequential(

@@ -57,6 +57,19 @@ def keep(folder, metric, scores):
     ]
 
 
+def falling_adam(learning_rate, steps, alpha=0.0, clipnorm=5.0):
+    """Adam with clipped gradients, whose rate falls by a cosine.
+
+    Args:
+        learning_rate: Float, at first.
+        steps: Int, until it has fallen.
+        alpha: Share of the rate that is left in the end.
+        clipnorm: Float, what the norm of all gradients is at the most.
+    """
+    rate = keras.optimizers.schedules.CosineDecay(learning_rate, steps, alpha)
+    return keras.optimizers.Adam(rate, global_clipnorm=clipnorm)
+
+
 def read_curves(file):
     """The logs of each epoch, by name: a dict of lists."""
     curves = collections.defaultdict(list)
