@@ -19,7 +19,7 @@ import catch_game
 import catch_pictures
 import keras
 import numpy as np
-from runs import begin_run, end_run
+from runs import begin_run, end_run, falling_adam
 
 GAMES = 10_000  # of the result
 CURVE_GAMES = 2000
@@ -80,11 +80,10 @@ def train(options):
     )
     agent.build((None, 3))
     batches = options.epoch_frames // (options.games * catch_game.FRAMES)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        options.learning_rate, options.epochs * batches, alpha=0.02
-    )
+    steps = options.epochs * batches
     agent.compile(
-        keras.optimizers.Adam(schedule, global_clipnorm=0.5), jit_compile=options.jit
+        falling_adam(options.learning_rate, steps, alpha=0.02, clipnorm=0.5),
+        jit_compile=options.jit,
     )
     games = Games(options.rules, options.games, batches, options.seed)
     rng = np.random.default_rng([options.seed, 1])  # no training, no final game
@@ -160,12 +159,12 @@ def parse_arguments(arguments=None):
     parser.add_argument("--table", action="store_true", help="print the results")
     parser.add_argument("--rules", choices=catch_game.RULES, default="A")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=12, help="of a million frames")
+    parser.add_argument("--epochs", type=int, default=20, help="of a million frames")
     parser.add_argument("--epoch-frames", type=int, default=1_000_000)
     parser.add_argument("--games", type=int, default=128, help="in a batch")
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--units", type=int, default=64, help="of the core")
-    parser.add_argument("--stddev", type=float, default=0.1, help="of the policy")
+    parser.add_argument("--stddev", type=float, default=0.2, help="of the policy")
     parser.add_argument("--entropy-weight", type=float, default=0.01)
     parser.add_argument(
         "--jit",

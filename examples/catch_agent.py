@@ -9,7 +9,8 @@ from keras import ops
 import keras_ram
 from keras_ram import reinforce
 
-REACH = 0.5  # how far the next location can be; the screen is 2 wide
+WITHIN = 0.5  # of the screen: there the patch of 12x12 pixels is on it
+REACH = 1.0  # how far the next location can be, and the eye goes from -1 to 1
 EPSILON = 0.05  # what counts beside a chance whose logarithm is taken
 
 
@@ -38,8 +39,13 @@ class Player(keras.layers.Layer):
         self.glimpse_sensor = keras_ram.GlimpseSensor(6, scales)
         self.glimpse_net = keras_ram.GlimpseNet(units, units, units // 2)
         self.core = keras.layers.LSTMCell(units)
+        self.pixel = 2 / catch_game.SIZE
         self.location_sampler = keras_ram.LocationSampler(
-            stddev, initial_location="center", seed=seed, relative=True
+            stddev,
+            initial_location="center",
+            step=self.pixel / WITHIN,
+            seed=seed,
+            relative=True,
         )
         self.policy = keras.layers.Dense(3)
         self.parts = [36 * len(scales), 2, 2, 3, 1]  # of what a call returns
@@ -60,9 +66,17 @@ class Player(keras.layers.Layer):
         for layer in (self.location_sampler.mean, self.policy):
             layer.kernel.assign(0.1 * layer.kernel)
 
+    def places(self, locations):
+        """Where on the screen the eye looks.
+
+        It moves by whole pixels, half a pixel beside them. So of two neighbours one
+        lights two cells of two pixels, and the other one: a cell tells the column.
+        """
+        return WITHIN * locations + self.pixel / 2
+
     def look(self, screens, locations, memory):
         """One glimpse: its cells, the hidden state, and the states of the core."""
-        patches = self.glimpse_sensor(screens, locations)
+        patches = self.glimpse_sensor(screens, self.places(locations))
         patches = ops.multiply(patches, self.areas)
         return patches, *self.core(self.glimpse_net(patches, locations), memory)
 
@@ -104,7 +118,7 @@ class Agent(keras.Model):
         rules: `"A"` or `"B"`. See `catch_game`.
         scales: The resolutions of the retina of 6x6 cells. See `GlimpseSensor`.
         units: Int, size of the core, the glimpse vector and what goes into it.
-        stddev: Float, how far the policy explores; the screen is 2 wide.
+        stddev: Float, how far the policy explores, where the eye's way is 2 wide.
         entropy_weight: Float. What the entropy of the actions is worth in training.
         seed: Int, for what the policy draws.
 
@@ -124,7 +138,7 @@ class Agent(keras.Model):
         rules="A",
         scales=(1, 2, 4),
         units=64,
-        stddev=0.1,
+        stddev=0.2,
         entropy_weight=0.01,
         seed=None,
         **kwargs,
@@ -232,8 +246,9 @@ class Agent(keras.Model):
         """Plays a `VectorEnv`'s games greedily, from what it shows alone.
 
         Returns:
-            Screens and locations of all frames, `(games, 24, ...)`, the last after the
-            end, and rewards, `(games,)`.
+            Screens and places of all frames, `(games, 24, ...)`, the last after the
+            end, and rewards, `(games,)`. A place is where a glimpse was, `(x, y)`, in
+            [-1, 1].
         """
         player, count = self.player, games.num_envs
         screens, _ = games.reset(seed=seed)
@@ -248,5 +263,5 @@ class Agent(keras.Model):
             screens, rewards, *_ = games.step(actions)
             seen.append((screens, locations))
         screens, locations = zip(*seen, strict=True)
-        locations = [ops.convert_to_numpy(location) for location in locations]
-        return np.stack(screens, axis=1), np.stack(locations, axis=1), rewards
+        places = player.places(ops.stack(locations, axis=1))
+        return np.stack(screens, axis=1), ops.convert_to_numpy(places), rewards

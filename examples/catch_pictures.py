@@ -12,9 +12,9 @@ COLOURS = ("tab:red", "tab:orange", "gold")  # of the patches, the finest first
 def animate(agent, rules, path, games=6, seed=0):
     """Draws games, with a box for what each patch of the retina sees of a frame."""
     vector = catch_game.CatchVector(games, rules)
-    screens, locations, rewards = agent.play(vector, seed=seed)
+    screens, places, rewards = agent.play(vector, seed=seed)
     size, scales = catch_game.SIZE, agent.player.glimpse_sensor.scales
-    corners = (np.clip(locations, -1, 1) + 1) / 2 * size - 0.5  # of pixels
+    centres = (places + 1) / 2 * size - 0.5  # of pixels
     figure = Figure((6.4, 5), 75, layout="constrained")
     axes = list(figure.subplots(2, games // 2).flat)
     pictures, boxes = [], []
@@ -38,7 +38,7 @@ def animate(agent, rules, path, games=6, seed=0):
         for game, axis in enumerate(axes):
             pictures[game].set_data(screens[game, frame, ..., 0])
             for box in boxes[game]:
-                box.set_xy(corners[game, frame] - box.get_width() / 2)
+                box.set_xy(centres[game, frame] - box.get_width() / 2)
                 box.set_visible(frame < catch_game.FRAMES)
             over = frame == catch_game.FRAMES
             end = ("missed", "caught")[int(rewards[game])]

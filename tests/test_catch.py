@@ -200,27 +200,50 @@ def test_games_follow_their_seed(catch, game):
     assert (games[0][0] != first_batch).any()
 
 
+def drawn_once(agent, count):
+    """What is drawn for these games: the same from now on."""
+    noise = agent.noise(count)
+    agent.noise = lambda count: noise
+    return ops.convert_to_numpy(noise)
+
+
 @pytest.mark.parametrize("rules", ["A", "B"])
 def test_agent_plays_gymnasiums_game_as_it_plays_in_training(rules, make_agent, game):
     agent, games = make_agent(rules), game.CatchVector(100, rules)
-    screens, locations, rewards = agent.play(games, seed=3)
-    assert screens.shape == (100, 24, 24, 24, 1) and locations.shape == (100, 24, 2)
+    screens, places, rewards = agent.play(games, seed=3)
+    assert screens.shape == (100, 24, 24, 24, 1) and places.shape == (100, 24, 2)
     games.reset(seed=3)
     played = agent(ops.convert_to_tensor(games.state))
     np.testing.assert_array_equal(ops.convert_to_numpy(played["caught"]), rewards)
     following = ops.convert_to_numpy(played["locations"])
-    np.testing.assert_allclose(locations[:, 1:], following, atol=1e-5)
-    np.testing.assert_array_equal(locations[:, 0], 0)
+    # Half of the screen, and half of one of 24 pixels beside the middle.
+    np.testing.assert_allclose(places[:, 1:], following / 2 + 1 / 24, atol=1e-5)
+    np.testing.assert_allclose(places[:, 0], 1 / 24)
+
+
+def test_cells_of_two_pixels_tell_the_column(make_agent, game):
+    player, columns = make_agent().player, np.arange(7, 18)
+    states = np.array([[column, 0, 0] for column in columns], "float32")
+    screens = game.observation(np, states, 12).astype("float32")
+    patches = player.glimpse_sensor(screens, player.places(ops.zeros((11, 2))))
+    light = ops.convert_to_numpy(patches)[:, 1, :, :, 0].sum(axis=1)  # (11, 6)
+    centres = np.arange(-5, 6, 2)  # of cells, in pixels from 12.5
+    found = 12.5 + light @ centres / light.sum(axis=1)
+    np.testing.assert_allclose(found, columns + 0.5, atol=1e-4)
 
 
 def test_what_is_drawn_follows_the_policy(make_agent, game, rng):
-    agent = make_agent(stddev=0.05)  # seldom beyond the edge
+    agent = make_agent(stddev=0.3)
     agent.player.policy.bias.assign([1.0, 0.0, -1.0])
+    noise = drawn_once(agent, 2000)
     played = agent(ops.convert_to_tensor(game.begin("A", rng, 2000)), training=True)
     played = {name: ops.convert_to_numpy(value) for name, value in played.items()}
-    errors = (played["locations"] - played["means"]) / 0.05
-    np.testing.assert_allclose(errors.mean(axis=(0, 1)), 0, atol=0.02)
-    np.testing.assert_allclose(errors.std(axis=(0, 1)), 1, atol=0.02)
+    np.testing.assert_allclose(noise.mean(axis=(0, 1))[:2], 0, atol=0.02)
+    np.testing.assert_allclose(noise.std(axis=(0, 1))[:2], 1, atol=0.02)
+    steps = 6 * played["locations"]  # of a pixel, which is a twelfth of half a screen
+    np.testing.assert_allclose(steps, np.round(steps), atol=1e-4)
+    drawn = np.clip(played["means"] + 0.3 * noise[..., :2], -1, 1)
+    assert np.abs(played["locations"] - drawn).max() <= 1 / 12 + 1e-5
     weights = np.exp(played["logits"])
     expected = weights / weights.sum(axis=-1, keepdims=True)
     drawn = np.eye(3)[played["actions"]]
@@ -234,6 +257,7 @@ def test_objective(make_agent, game, rng):
     table = rng.normal(size=agent.prospects.table.shape).astype("float32")
     agent.prospects.table.assign(table / 10)
     games = ops.convert_to_tensor(game.begin("A", rng, 40))
+    noise = drawn_once(agent, 40)
     played = agent(games, training=True)
     loss = ops.convert_to_numpy(agent.compute_loss(games, None, played))
     played = {name: ops.convert_to_numpy(value) for name, value in played.items()}
@@ -242,8 +266,9 @@ def test_objective(make_agent, game, rng):
     )
     entropy = -(np.exp(log_probs) * log_probs).sum(axis=-1)
     table, losses = table.reshape(24, 48), []
-    for states, means, looks, logs, reward in zip(
-        *(played[n] for n in ("states", "means", "locations")),
+    for states, errors, logs, reward in zip(
+        played["states"],
+        noise[..., :2],
         log_probs,
         played["caught"],
         strict=True,
@@ -266,8 +291,8 @@ def test_objective(make_agent, game, rng):
             terms.append(error**2 * 23 / 24)
         terms.append((reward - values[23]) ** 2 * 23 / 24)
         for frame in range(22):
-            errors = (looks[frame] - means[frame]) / 0.05
-            density = -0.5 * errors @ errors - np.log(2 * np.pi * 0.05**2)
+            density = -0.5 * errors[frame] @ errors[frame]
+            density -= np.log(2 * np.pi * 0.05**2)
             later = reward - sum(lucks[frame + 1 :]) - values[frame + 1]
             terms.append(-0.05 * density * later)
         losses.append(sum(terms) / 23)
