@@ -28,7 +28,8 @@ class AttentionPooling2D(keras.layers.Layer):
         denominator: how much there is to attend to.
 
     Raises:
-        ValueError: If `units` is not a positive integer.
+        ValueError: If `units` is not a positive integer, or if height and width are not
+            known.
 
     Gradients reach the features and the weights.
 
@@ -51,8 +52,9 @@ class AttentionPooling2D(keras.layers.Layer):
     def __init__(self, units, **kwargs):
         super().__init__(**kwargs)
         self.units = check_integer("units", units)
-        self.values = keras.layers.Conv2D(self.units, 1, dtype=self.dtype_policy)
-        self.attention = keras.layers.Conv2D(1, 1, dtype=self.dtype_policy)
+        options = {"data_format": "channels_last", "dtype": self.dtype_policy}
+        self.values = keras.layers.Conv2D(self.units, 1, **options)
+        self.attention = keras.layers.Conv2D(1, 1, **options)
 
     def build(self, features_shape):
         self.values.build(features_shape)

@@ -59,7 +59,15 @@ def cell_places(height, width):
     Returns:
         Float array of shape `(height * width, 2)`, `(x, y)` in [-1, 1] from edge to
         edge.
+
+    Raises:
+        ValueError: If one of them is not known.
     """
+    if height is None or width is None:
+        raise ValueError(
+            "Places need features of known height and width. Received: height="
+            f"{height}, width={width}"
+        )
     x = (np.arange(width) + 0.5) / width * 2 - 1
     y = (np.arange(height) + 0.5) / height * 2 - 1
     return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)

@@ -28,7 +28,8 @@ class Peaks(keras.layers.Layer):
         edge, so what is not there is nowhere.
 
     Raises:
-        ValueError: If `sharpness` is not positive.
+        ValueError: If `sharpness` is not positive, or if height and width are not
+            known.
 
     Gradients reach the features.
 

@@ -6,7 +6,7 @@ from keras import ops
 
 from keras_ram import inputs
 from keras_ram.reinforce import label_log_probs
-from keras_ram.sizes import number_of
+from keras_ram.sizes import number_of, range_of_sizes
 from keras_ram.targets import check_labels
 from keras_ram.trainers import Trainer
 from keras_ram.validation import check_positive
@@ -42,8 +42,8 @@ class Pointing(keras.Model):
 
     Raises:
         ValueError: If the model is no RAM, or was not built; in `fit` and `evaluate`,
-            if images or classes do not fit it. Of a pipeline the first batch is looked
-            at.
+            if images, classes or places do not fit it. Of a pipeline the first batch
+            is looked at.
 
     The targets of `fit` are a dict of `"places"`, `(batch, 2)`, or with `near`
     `(batch, n, 2)`, `(x, y)` in [-1, 1] or NaN where there is none, and `"classes"`,
@@ -90,12 +90,12 @@ class Pointing(keras.Model):
         self.built = True
 
     def fit(self, x=None, y=None, *args, **kwargs):
-        return super().fit(self._inspect(x, y), y, *args, **kwargs)
+        return super().fit(self._inspect(x, y, trains=True), y, *args, **kwargs)
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
         return super().evaluate(self._inspect(x, y), y, *args, **kwargs)
 
-    def _inspect(self, x, y):
+    def _inspect(self, x, y, trains=False):
         model = self.model
         if inputs.is_pipeline(x):
             images, y, *_, x = inputs.first_batch(x)
@@ -104,7 +104,26 @@ class Pointing(keras.Model):
         inputs.check_images(images, model.input_spec.axes[-1])
         sets = model.multi_label
         check_labels(y["classes"], number_of(images), model.num_classes, True, sets)
+        self._check_places(y["places"], number_of(images))
+        if trains:
+            model.image_sizes = range_of_sizes(images, model.image_sizes)
         return x
+
+    def _check_places(self, places, number):
+        places = ops.convert_to_numpy(places)
+        several = () if self.near is None else places.shape[1:2] or ("n",)
+        if places.shape != (number, *several, 2):
+            axes = "(batch, 2)" if self.near is None else "(batch, n, 2)"
+            raise ValueError(
+                f"With near={self.near} places must have shape {axes}. Received: shape="
+                f"{places.shape} for {number} images"
+            )
+        known = places[np.isfinite(places)]
+        if (np.abs(known) > 1).any():
+            raise ValueError(
+                "Places must be in [-1, 1], or NaN. Received: places from "
+                f"{known.min()} to {known.max()}"
+            )
 
     def call(self, images, training=False):
         return self.model.rollout(images, training=training)

@@ -43,6 +43,23 @@ def test_attention_pooling_by_hand():
     assert pooling.compute_output_shape(features.shape) == found.shape
 
 
+def test_channels_are_last_whatever_keras_is_set_to():
+    features = np.zeros((1, 2, 4, 3), "float32")
+    keras.config.set_image_data_format("channels_first")
+    try:
+        pooling = keras_ram.AttentionPooling2D(2)
+        assert tuple(pooling(features).shape) == (1, 5)
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    assert tuple(pooling.values.kernel.shape) == (1, 1, 3, 2)
+
+
+@pytest.mark.parametrize("last", [keras_ram.Peaks(2), keras_ram.AttentionPooling2D(2)])
+def test_places_need_a_known_size(last):
+    with pytest.raises(ValueError, match="known height and width. Received: height=N"):
+        last.call(keras.KerasTensor((1, None, None, 3)))
+
+
 @pytest.mark.parametrize("last", [keras_ram.Peaks(2), keras_ram.AttentionPooling2D(2)])
 def test_a_backbone_that_ends_with_places_is_kept(last, make_model, batch, tmp_path):
     backbone = keras.Sequential([keras.layers.Conv2D(4, 3), last])
@@ -94,6 +111,7 @@ def test_it_learns_to_look_where_it_is_told(make_model, rng):
     pointing = keras_ram.Pointing(model)
     pointing.compile(keras.optimizers.Adam(3e-3))
     pointing.fit(images, targets, epochs=20, verbose=0)
+    assert model.image_sizes == ((32, 32), (32, 32))
     locations = ops.convert_to_numpy(model.rollout(images)["locations"])
     distances = np.linalg.norm(locations[:, 1:] - targets["places"][:, None], axis=2)
     assert distances.mean() < 0.1  # 0.71 from the centre, which is where it began
@@ -115,6 +133,22 @@ def test_bad_data_is_refused(way, make_model, batch):
     ):
         with pytest.raises(ValueError, match=text):
             getattr(pointing, way)(x, {"places": places, "classes": y}, verbose=0)
+    several = keras_ram.Pointing(make_model(), near=0.2)
+    several.compile()
+    for model, where, text in (
+        (
+            pointing,
+            places[:, None],
+            r"shape \(batch, 2\). Received: shape=\(64, 1, 2\)",
+        ),
+        (pointing, places[:32], r"shape=\(32, 2\) for 64 images"),
+        (several, places, r"near=0.2 .* \(batch, n, 2\). Received: shape=\(64, 2\)"),
+        (pointing, places + 20, r"in \[-1, 1\], or NaN. Received: places from 20"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            getattr(model, way)(
+                images, {"places": where, "classes": classes}, verbose=0
+            )
     data = [(images * 255, {"places": places, "classes": classes})]
     with pytest.raises(ValueError, match="255"):
         getattr(pointing, way)(iter(data), verbose=0)

@@ -17,7 +17,7 @@ class GuardedModel(keras.Model):
 
     image_sizes = None
     """`None`, or the least and the largest `(height, width)` of the images that `fit`
-    has learned from, of a pipeline those of the first batch. May be set."""
+    was given, of a pipeline those of the first batch. May be set."""
 
     def scope(self):
         """Where weights are made."""
