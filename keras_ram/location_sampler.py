@@ -61,7 +61,8 @@ class LocationSampler(keras.layers.Layer):
         - `"log_prob"`: `(batch,)`, the log-density of what was drawn.
 
     Raises:
-        ValueError: If an argument is out of its range.
+        ValueError: If an argument is out of its range, or `relative` without `origin`
+            and `reach`.
 
     Gradients of `"mean"` and `"log_prob"` reach the weights and
     `hidden_states`. In training none passes through `"location"`.
@@ -167,6 +168,8 @@ class LocationSampler(keras.layers.Layer):
 
     def call(self, hidden_states, training=False, noise=None, origin=None, reach=None):
         mean = self.mean(self.hidden(hidden_states))  # (B, 2)
+        if self.relative and (origin is None or reach is None):
+            raise ValueError("With `relative=True` a call needs `origin` and `reach`.")
         if self.relative:
             mean = ops.stop_gradient(origin) + reach * mean
             # Beyond the edge all samples would be looked at on it, and no reward would

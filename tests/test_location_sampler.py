@@ -168,3 +168,8 @@ def test_keras_file_keeps_the_random_state(tmp_path):
 def test_bad_arguments(options, text):
     with pytest.raises(ValueError, match=text):
         LocationSampler(**options)
+
+
+def test_relative_to_nothing():
+    with pytest.raises(ValueError, match="needs `origin` and `reach`"):
+        LocationSampler(relative=True)(np.zeros((2, 4), "float32"))
