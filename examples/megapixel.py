@@ -31,6 +31,7 @@ from megapixel_data import SIDE, TASKS, Megapixels, load_own, load_published
 from megapixel_glances import Glances, Starts
 from megapixel_models import (
     NEAR,
+    draw,
     judge,
     learn_digits,
     looked_at,
@@ -156,6 +157,8 @@ def learn_from_rewards(model, training, validation, options):
         guess_weights=np.arange(1, options.glimpses + 1) / options.glimpses,
     )
     scores = read_curves(options.output / "curves.csv")["val_accuracy"]
+    for _ in scores:  # of the epochs so far, which saw other canvases
+        training.on_epoch_end()
     model.fit(
         training,
         epochs=options.epochs,
@@ -196,6 +199,8 @@ def main(arguments=None):
     learn_from_rewards(model, training, validation, options)
     save_bare(model, (options.size,) * 2 + (1,), options.output / "model.keras")
     _, test = load_published(options.data_dir, count=1, **canvases)
+    images, classes = test[0]
+    draw(model, images[0], classes[0]).savefig(options.output / "canvas.png")
     result = {"settings": settings, "looked_at": looked_at(model, options.size)}
     result |= {"validation": judge(model, validation), "test": judge(model, test)}
     result["curves"] = read_curves(options.output / "curves.csv")
@@ -229,7 +234,10 @@ def parse_arguments(arguments=None):
     add("--data-dir", help="folder with the idx files of MNIST")
     add("--output", type=Path, default=Path("results/megapixel"))
     add("--verbose", type=int, default=2, help="as in `fit`")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.glimpses < 2:
+        parser.error("--glimpses must be at least 2: the first is at the centre")
+    return options
 
 
 if __name__ == "__main__":

@@ -104,14 +104,13 @@ def learn_digits(model, images, labels, options):
         classifier.train_on_batch(cut / np.float32(255), labels[rows])
 
 
-def judge(model, canvases, number=None, near=NEAR):
+def judge(model, canvases, number=None):
     """How often it is right after each glimpse, and how many digits it came near to.
 
     Args:
         model: A RAM.
         canvases: `Megapixels`.
         number: `None`, or an int: of the first canvases alone.
-        near: Float, in pixels from the centre of a digit.
 
     Returns:
         Dict of floats, and one list of them.
@@ -131,7 +130,7 @@ def judge(model, canvases, number=None, near=NEAR):
         corners = canvases.places(index)[:, None]  # (B, 1, 5, 2)
         pixels = (locations[:, :, None, ::-1] + 1) / 2 * canvases.size
         ways = np.linalg.norm(pixels - SIDE / 2 - corners, axis=-1)  # (B, T, 5)
-        found.append((ways < near).any(axis=1))
+        found.append((ways < NEAR).any(axis=1))
     right, found = np.concatenate(right), np.concatenate(found)
     return {
         "accuracy": float(right[:, -1].mean()),
