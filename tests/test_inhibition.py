@@ -138,7 +138,7 @@ def test_it_changes_what_is_seen_but_for_the_first_glimpse(model, rng):
 
 
 def test_padding_episodes_and_stops(model, rng):
-    """Padded is as if alone, episodes are alike, and so is a loop that may stop."""
+    """Padded is as if alone, episodes are alike, and a stop changes nothing before."""
     photos = [
         rng.integers(0, 256, (*size, 1), "uint8") for size in ((60, 30), (33, 50))
     ]
@@ -153,10 +153,19 @@ def test_padding_episodes_and_stops(model, rng):
     np.testing.assert_allclose(
         twice["logits"], np.repeat(together["logits"], 2, axis=0), rtol=0, atol=1e-4
     )
+    odds = np.exp(together["logits"])
+    sure = (odds / odds.sum(axis=2, keepdims=True)).max(axis=2)  # (2, T)
+    model.stop_confidence = float(sure[:, 0].mean())  # one stops at once
     decided = model.decide(keras_ram.pad_images(photos))
-    np.testing.assert_allclose(
-        ops.convert_to_numpy(decided["logits"]), together["logits"], rtol=0, atol=1e-4
-    )
+    numbers = ops.convert_to_numpy(decided["num_glimpses"])
+    assert numbers.min() == 1 < numbers.max()
+    for row, number in enumerate(numbers):
+        np.testing.assert_allclose(
+            ops.convert_to_numpy(decided["logits"])[row, :number],
+            together["logits"][row, :number],
+            rtol=0,
+            atol=1e-4,
+        )
 
 
 def test_fit_save_and_other_numbers_of_glimpses(model, rng, tmp_path):
