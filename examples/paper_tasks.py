@@ -34,7 +34,8 @@ TASKS = {
         "settings": {"glimpses": 8, "epochs": 60, "discount": 0.5},
         "rows": {
             "plain": {"epochs": 80},
-            "cnn": {"epochs": 150, "learning_rate": 3e-3, "distorted": "never"},
+            "cnn": {"epochs": 400, "learning_rate": 3e-3, "distorted": "never"},
+            "dense": {"epochs": 150, "distorted": "never"},
         },
         "preset": "ram_translated_mnist_60",
         "paper": {
@@ -54,7 +55,11 @@ TASKS = {
             "discount": 0.5,
             "distorted": "first",
         },
-        "rows": {"plain": {"epochs": 120}},
+        "rows": {
+            "plain": {"epochs": 120},
+            "cnn": {"epochs": 250, "distorted": "never"},
+            "dense": {"epochs": 100, "distorted": "never"},
+        },
         "preset": "ram_cluttered_mnist_60",
         "paper": {
             "ram": {4: 4.96, 6: 4.08, 8: 4.04},
@@ -75,7 +80,10 @@ TASKS = {
             "filters": (32, 32, 32, 64),
             "distorted": "first",
         },
-        "rows": {"plain": {"epochs": 60}, "cnn": {"epochs": 60}},
+        "rows": {
+            "plain": {"epochs": 60},
+            "cnn": {"epochs": 200, "distorted": "never"},
+        },
         "preset": "ram_cluttered_mnist_100",
         "paper": {
             "ram": {4: 9.41, 6: 8.31, 8: 8.11},
