@@ -9,7 +9,8 @@ is left out: the gradient stays that of the expected reward, with far less noise
 
 This needs the worth of the states that the other actions would have led to. The player
 sees nothing of it: it is there in training alone. With it an action needs no draw to be
-credited: each is weighed with the worth of what it leads to.
+credited: each is weighed with the worth of what it leads to. The agent learns the
+logarithm of that mean, whose gradient is no longer that of the expected reward.
 """
 
 import catch_game
