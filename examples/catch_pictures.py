@@ -63,7 +63,7 @@ def draw_curves(results, path):
         axis.plot(frames, np.array(caught) * 100, style, color=colour, label=label)
     axis.axhline(85, color="gray", linewidth=1)
     place = {"xycoords": ("axes fraction", "data"), "color": "gray", "fontsize": 8}
-    axis.annotate("the paper, after 20 million", (0.01, 86.5), **place)
+    axis.annotate("the paper, after 20 million", (0.66, 76), **place)
     axis.set(xlabel="million frames", ylabel="caught, greedy (%)", ylim=(0, 100))
     axis.legend(fontsize=8)
     figure.savefig(path)
