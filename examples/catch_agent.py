@@ -69,8 +69,9 @@ class Player(keras.layers.Layer):
     def places(self, locations):
         """Where on the screen the eye looks.
 
-        It moves by whole pixels, half a pixel beside them. So of two neighbours one
-        lights two cells of two pixels, and the other one: a cell tells the column.
+        It moves by whole pixels, half a pixel beside them. So of two columns side by
+        side the ball in one lights two cells of two pixels, in the other one cell: the
+        mean place of the light is the column.
         """
         return WITHIN * locations + self.pixel / 2
 
