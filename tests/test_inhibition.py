@@ -153,6 +153,8 @@ def test_padding_episodes_and_stops(model, rng):
     np.testing.assert_allclose(
         twice["logits"], np.repeat(together["logits"], 2, axis=0), rtol=0, atol=1e-4
     )
+    whole = ops.convert_to_numpy(model.decide(keras_ram.pad_images(photos))["logits"])
+    np.testing.assert_allclose(whole, together["logits"], rtol=0, atol=1e-4)
     odds = np.exp(together["logits"])
     sure = (odds / odds.sum(axis=2, keepdims=True)).max(axis=2)  # (2, T)
     model.stop_confidence = float(sure[:, 0].mean())  # one stops at once
