@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def catch(monkeypatch):
-    """The example, with its parts `catch_game` and `catch_agent`."""
+    """The example, with its parts, such as `catch_game` and `catch_agent`."""
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "examples"))
     import catch
 
