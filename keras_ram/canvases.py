@@ -40,7 +40,9 @@ def translate(images, canvas_size, seed=None):
     return clutter(images, canvas_size, pieces=0, seed=seed)
 
 
-def clutter(images, canvas_size, pieces, piece_size=PIECE_SIZE, seed=None):
+def clutter(
+    images, canvas_size, pieces, piece_size=PIECE_SIZE, seed=None, return_places=False
+):
     """Puts each image at a random place on a canvas, among pieces of others.
 
     The pieces are cut at uniformly random places from other images of the same
@@ -55,9 +57,13 @@ def clutter(images, canvas_size, pieces, piece_size=PIECE_SIZE, seed=None):
         pieces: Int, the number of pieces on each canvas.
         piece_size: Int, side of a piece, in pixels.
         seed: Int, sequence of ints, or `np.random.Generator`.
+        return_places: Bool. Whether to tell where the images are, as `Pointing`
+            takes it.
 
     Returns:
-        Array of shape `(n, *canvas, channels)`, of the same dtype.
+        Array of shape `(n, *canvas, channels)`, of the same dtype. With
+        `return_places` the centres of the images as well, `(x, y)` in [-1, 1],
+        float32 of shape `(n, 2)`.
 
     Raises:
         ValueError: If these are no images, if the canvas is smaller than they are
@@ -77,7 +83,8 @@ def clutter(images, canvas_size, pieces, piece_size=PIECE_SIZE, seed=None):
     """
     _check_canvases(images, canvas_size, pieces, piece_size)
     rows, rng = np.arange(len(images)), np.random.default_rng(seed)
-    return _draw(images, rows, canvas_size, pieces, piece_size, rng)
+    canvases, places = _draw(images, rows, canvas_size, pieces, piece_size, rng)
+    return (canvases, places) if return_places else canvases
 
 
 def _check_canvases(images, canvas_size, pieces, piece_size):
@@ -116,7 +123,7 @@ def _pair(canvas_size):
 
 
 def _draw(images, rows, canvas_size, pieces, piece_size, rng):
-    """Canvases for some of the images, with pieces cut from all of them."""
+    """Canvases for some of the images, with pieces cut from all of them, and places."""
     canvas = _pair(canvas_size)
     piece = (piece_size, piece_size)
     image = images.shape[1:3]
@@ -133,7 +140,9 @@ def _draw(images, rows, canvas_size, pieces, piece_size, rng):
     if pieces:
         whole = canvases[place] + np.minimum(whole, white - canvases[place])
     canvases[place] = whole
-    return canvases
+    centres = [index.mean(axis=(1, 2)) + 0.5 for index in place[:0:-1]]  # x, then y
+    places = 2 * np.stack(centres, axis=1) / canvas[::-1] - 1
+    return canvases, places.astype("float32")
 
 
 def _windows(rng, rows, size, window):
@@ -196,7 +205,7 @@ class Canvases(keras.utils.PyDataset):
         rows = self.order[index * self.batch_size :][: self.batch_size]
         # Not 0, with which the order of the images is drawn.
         rng = np.random.default_rng((self.seed, self.epoch, index + 1))
-        canvases = _draw(
+        canvases, _ = _draw(
             self.images, rows, self.canvas_size, self.pieces, PIECE_SIZE, rng
         )
         return canvases, self.labels[rows]

@@ -92,6 +92,25 @@ def test_a_piece_comes_from_another_image_and_is_added(rng):
     assert covered.all()
 
 
+def test_places_are_the_centres_of_the_images():
+    images = np.full((50, 3, 6, 2), 200, "uint8")
+    images[::2] = 20
+    canvases, places = clutter(
+        images, (30, 50), pieces=4, piece_size=2, seed=0, return_places=True
+    )
+    assert places.shape == (50, 2) and places.dtype == "float32"
+    np.testing.assert_array_equal(canvases, clutter(images, (30, 50), 4, 2, seed=0))
+    empty, there = clutter(images, (30, 50), 0, seed=0, return_places=True)
+    for canvas, (x, y) in zip(empty[..., 1], there, strict=True):
+        rows, columns = np.nonzero(canvas)
+        np.testing.assert_allclose((x + 1) / 2 * 50, columns.mean() + 0.5, atol=1e-5)
+        np.testing.assert_allclose((y + 1) / 2 * 30, rows.mean() + 0.5, atol=1e-5)
+    for canvas, image, (x, y) in zip(canvases, images, places, strict=True):
+        left, top = round((x + 1) / 2 * 50 - 3), round((y + 1) / 2 * 30 - 1.5)
+        seen = canvas[top : top + 3, left : left + 6]
+        assert seen.shape == image.shape and (seen >= image).all()
+
+
 def test_pieces_of_the_same_image_are_not_used():
     images = np.zeros((2, 8, 8, 1), "float32")
     images[1] = 0.25
