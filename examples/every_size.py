@@ -4,16 +4,19 @@
 
 Digits among pieces, as dense as the paper has them on 60x60 pixels, on canvases of
 40x40 to 400x400 pixels, on rectangles, and digits of 13 to 60 pixels with pieces to
-match; sizes change from batch to batch, and pieces are few in many batches at first.
-Beside patches in pixels, which tell what is there, the retina has patches that see a
-share of the image, whatever its size.
+match; sizes change from batch to batch, and canvases are small and pieces few at first.
+Beside patches in pixels, which tell what is there, the retina has one that sees a
+share of the image, whatever its size. What was looked at is erased from coarser
+patches, so the model searches, and need not remember where it was.
 
-It begins with the weights of an earlier run, `--begin every_size.keras` beside this
-file, or with those of the preset of 100x100, whose coarsest patch becomes the one that
-sees the whole image. A run writes settings, curves and errors to
-OUTPUT/result.json, and the model to OUTPUT/model.keras. Stopped in between, it goes on
-from the last epoch. The epoch is chosen on validation digits, the last 10,000 of the
-training digits, and the test digits are used once, at the end.
+First its backbone learns what digits look like. Then the model is told where they are
+(`keras_ram.Pointing`), which is known, because the canvases are made here. From rewards
+alone a policy did not learn to search on large canvases.
+
+A run writes settings, curves and errors to OUTPUT/result.json, and the model to
+OUTPUT/model.keras. Stopped in between, it goes on from the last epoch. The epoch is
+chosen on validation digits, the last 10,000 of the training digits, and the test digits
+are used once, at the end.
 """
 
 import argparse
@@ -22,16 +25,20 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from finding import convolve, learn_digits, places, prefer_what_is_near
 from paper_tasks import distort, load
 from runs import begin_run, end_run, falling_adam, keep, read_curves, save_bare
 
 import keras_ram
 from keras_ram import datasets
 
-BEGIN = "ram_cluttered_mnist_100"
 LEAST, MOST = 40, 400  # sides of canvases, in pixels
+AT_FIRST, GROWN = 100, 0.3  # the largest ones, and the share of training until `MOST`
 SIZES = (40, 60, 80, 100, 150, 200, 400, (60, 300))
 DIGITS = (14, 20, 40, 56)  # sides, in pixels, on 100x100
+PATCH = 24  # cells along a side
+GLIMPSES = {3: 0.15, 5: 0.3, 8: 1.0}  # of training, until which share of it
+NEAR = 2 / MOST  # one pixel, on the largest canvases
 
 
 def pieces(height, width):
@@ -68,7 +75,7 @@ def canvases(digits, number):
 
 
 class EverySize(keras.utils.PyDataset):
-    """Batches of canvases, each of a size of its own.
+    """Batches of canvases, each of a size of its own, and where their digits are.
 
     Args:
         digits, labels: Of the training digits.
@@ -98,23 +105,31 @@ class EverySize(keras.utils.PyDataset):
     def __getitem__(self, index):
         rng = self._rng(index + 1)
         begin = index * self.options.batch_size
-        digits, labels = (x[begin:][: self.options.batch_size] for x in self.some)
+        digits, classes = (x[begin:][: self.options.batch_size] for x in self.some)
+        done = 1 if self.options.begin else self.epoch / self.options.epochs
+        most = AT_FIRST * (MOST / AT_FIRST) ** min(1, done / GROWN)
         kind = rng.choice(["square", "rectangle", "digit"], p=[0.5, 0.2, 0.3])
-        height = width = _between(rng, LEAST, MOST)
+        height = width = _between(rng, LEAST, most)
         digit = 28
         if kind == "rectangle":
-            height, width = (_between(rng, LEAST, 300) for _ in range(2))
+            height, width = (_between(rng, LEAST, min(most, 300)) for _ in range(2))
         elif kind == "digit":
-            height = width = _between(rng, 70, 200)
+            height = width = _between(rng, 70, min(most, 200))
             digit = _between(rng, 13, 60)
             digits = enlarge(digits, digit)
         some = pieces(height, width)
         # What is to be found is first found where there is little else.
-        if rng.random() > self.epoch / (0.6 * self.options.epochs):
+        if rng.random() > 0.3 + done / 0.6:
             some = rng.integers(some + 1)
-        canvas = (height, width)
-        images = datasets.clutter(digits, canvas, some, piece_size(digit), seed=rng)
-        return images, labels
+        images, places = datasets.clutter(
+            digits,
+            (height, width),
+            some,
+            piece_size(digit),
+            seed=rng,
+            return_places=True,
+        )
+        return images, {"places": places[:, None], "classes": classes}
 
     def _rng(self, index=0):
         return np.random.default_rng((self.options.seed, self.epoch, index))
@@ -125,52 +140,58 @@ def _between(rng, low, high):
     return round(math.exp(rng.uniform(math.log(low), math.log(high))))
 
 
-def make(options):
-    """The model, with the weights to begin with."""
+def make_backbone():
+    """Looks at a patch of any scale: what it shows, and where."""
+    patch = keras.Input((PATCH, PATCH, 1))
+    fine = convolve(patch, 24, 4, 2)
+    coarse = convolve(convolve(fine, 32, 4, 2), 32, 3, 1)
+    what = keras.layers.Flatten()(convolve(coarse, 48, 4, 2))
+    where = [places(coarse, 24), places(fine, 16)]
+    return keras.Model(patch, keras.layers.Concatenate()([what, *where]))
+
+
+def make(training, options):
+    """The model, as an earlier run left it, or new, but for what digits look like."""
     if options.begin:
-        model = keras_ram.RAM.from_preset(options.begin)
-        model.num_glimpses = options.glimpses
-        return model
-    begin = keras_ram.RAM.from_preset(BEGIN)
-    config = {
-        **begin.get_config(),
-        "name": "ram_cluttered_mnist",
-        "num_glimpses": options.glimpses,
-        "scales": (1, 2, 4),
-        "shares": (0.35, 1),
-        "seed": options.seed,
-        "stop_confidence": None,
-    }
-    model = keras_ram.RAM.from_config(config)
+        return keras.saving.load_model(options.begin)
+    model = keras_ram.RAM(
+        10,
+        patch_size=PATCH,
+        scales=(1, 3),
+        shares=(1,),
+        core="lstm",
+        core_units=160,
+        glimpse_units=160,
+        what_units=160,
+        where_units=32,
+        location_units=128,
+        location_stddev=options.stddev,
+        initial_location="center",
+        location_step=1 / 256,  # all runtimes look at the same places
+        relative_locations=True,
+        inhibition_of_return=True,
+        backbone=make_backbone(),
+        name="ram_cluttered_mnist",
+        seed=options.seed,
+    )
     model.build((None, 100, 100, 1))
-    for weight, old in zip(model.weights, begin.weights, strict=True):
-        old = keras.ops.convert_to_numpy(old)
-        if weight.shape != old.shape:
-            new = np.zeros(weight.shape, old.dtype)
-            if old.ndim == 4:  # a kernel: scales 1, 2, 4, then 8
-                new[:, :, :3], new[:, :, 4:] = old[:, :, :3], old[:, :, 3:]
-            else:  # of the place, to which the size of the image is added
-                new[: len(old)] = old
-            old = new
-        weight.assign(old)
+    kernel = model.location_sampler.mean.kernel
+    kernel.assign(0.1 * kernel)  # not too far at first
+    learn_digits(model, *training, options.digit_steps, options.seed)
+    prefer_what_is_near(model)
     return model
 
 
 class Score(keras.callbacks.Callback):
-    """Logs the errors on validation digits at every size, and how far to explore."""
+    """Logs the errors on validation digits at every size."""
 
-    def __init__(self, digits, labels, options):
+    def __init__(self, model, digits, labels, number):
         super().__init__()
-        self.digits, self.labels, self.options = digits, labels, options
-
-    def on_epoch_begin(self, epoch, logs=None):
-        done = epoch / self.options.epochs
-        share = 1 if done < 1 / 2 else 1 / 2 if done < 5 / 6 else 1 / 3
-        self.model.location_sampler.stddev = self.options.stddev * share
+        self.ram, self.digits, self.labels = model, digits, labels
+        self.number = number
 
     def on_epoch_end(self, epoch, logs=None):
-        few = self.options.images // 4
-        found = errors(self.model, self.digits, self.labels, few)
+        found = errors(self.ram, self.digits, self.labels, self.number)
         logs.update({f"val_error_{name}": error for name, error in found.items()})
         logs["val_accuracy"] = 1 - np.mean(list(found.values()))
 
@@ -192,25 +213,29 @@ def train(options):
     settings = begin_run(options.output, options, ("output", "data_dir", "verbose"))
     keras.utils.set_random_seed(options.seed)
     training, validation, test = load(options.data_dir)
-    model = make(options)
-    model.compile(
-        falling_adam(options.learning_rate, options.epochs * options.steps),
-        episodes=2,
-        jit_compile=False,  # which would compile for each size anew
-    )
+    model = make(training, options)
+    model.compile()
+    pointing = keras_ram.Pointing(model, NEAR, options.weight)
+    steps = options.epochs * options.steps
+    optimizer = falling_adam(options.learning_rate, steps, alpha=0.02)
     curves = options.output / "curves.csv"
-    scores = read_curves(curves)["val_accuracy"]
-    model.fit(
-        EverySize(*training, options, len(scores), workers=1),
-        epochs=options.epochs,
-        shuffle=False,
-        verbose=options.verbose,
-        callbacks=[
-            Score(*validation, options),
-            *keep(options.output, "val_accuracy", scores),
-        ],
-    )
-    model.load_weights(options.output / "best.weights.h5")
+    for glimpses, share in GLIMPSES.items():
+        model.num_glimpses = max(GLIMPSES) if options.begin else glimpses
+        # Compiled for each size it would be anew.
+        pointing.compile(optimizer, jit_compile=False)
+        scores = read_curves(curves)["val_accuracy"]
+        pointing.fit(
+            EverySize(*training, options, len(scores), workers=1),
+            epochs=round(share * options.epochs),
+            shuffle=False,
+            verbose=options.verbose,
+            callbacks=[
+                Score(model, *validation, options.images // 10),
+                *keep(options.output, "val_accuracy", scores),
+            ],
+        )
+    pointing.load_weights(options.output / "best.weights.h5")
+    model.num_glimpses = options.glimpses
     save_bare(model, (100, 100, 1), options.output / "model.keras")
     found = {
         name: errors(model, *split, options.images)
@@ -227,12 +252,16 @@ def parse_arguments():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--steps", type=int, default=500, help="of an epoch")
-    parser.add_argument("--glimpses", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=160)
+    parser.add_argument("--steps", type=int, default=100, help="of an epoch")
+    parser.add_argument("--glimpses", type=int, default=12, help="at inference")
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--learning-rate", type=float, default=5e-4)
-    parser.add_argument("--stddev", type=float, default=0.08, help="of the policy")
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--stddev", type=float, default=0.05, help="of the policy")
+    parser.add_argument(
+        "--weight", type=float, default=0.3, help="of places, beside classes"
+    )
+    parser.add_argument("--digit-steps", type=int, default=2000, help="of the backbone")
     parser.add_argument("--images", type=int, default=2000, help="to count errors on")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--begin", help="a model that an earlier run left")

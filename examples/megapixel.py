@@ -27,16 +27,15 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from finding import learn_digits, prefer_what_is_near
 from megapixel_data import SIDE, TASKS, Megapixels, load_own, load_published
 from megapixel_glances import Glances, Starts
 from megapixel_models import (
     NEAR,
     draw,
     judge,
-    learn_digits,
     looked_at,
     make,
-    prefer_what_is_near,
 )
 from megapixel_search import Search
 from runs import begin_run, end_run, falling_adam, keep, read_curves, save_bare
@@ -182,7 +181,7 @@ def main(arguments=None):
     model = make(options)
     model.compile()
     if not (options.begin or (options.output / "digits.weights.h5").exists()):
-        learn_digits(model, *digits[0], options)
+        learn_digits(model, *digits[0], options.digit_steps, options.seed)
         prefer_what_is_near(model)
         model.save_weights(options.output / "digits.weights.h5")
     elif not options.begin:

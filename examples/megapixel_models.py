@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+from finding import convolve, places
 from keras import layers, ops
 from megapixel_data import SIDE
 
@@ -25,18 +26,6 @@ def make_backbone():
         layers.ReLU(max_value=1.5)(layers.Rescaling(gain)(patch)) for gain in (6, 20)
     ]
     seen = layers.Concatenate()([patch, *bright])
-
-    def convolve(features, filters, size, strides):
-        return layers.Conv2D(filters, size, strides, "same", activation="relu")(
-            features
-        )
-
-    def places(features, number):
-        shape = (*features.shape[1:3], number)
-        weighed = layers.EinsumDense(
-            "bhwc,cd->bhwd", shape, activation="relu", bias_axes="hwd"
-        )
-        return keras_ram.Peaks()(weighed(features))
 
     fine = convolve(seen, 24, 4, 2)
     coarse = convolve(convolve(fine, 32, 3, 2), 32, 3, 1)
@@ -70,38 +59,6 @@ def make(options):
     kernel = model.location_sampler.mean.kernel
     kernel.assign(0.1 * kernel)  # not too far at first
     return model
-
-
-def prefer_what_is_near(model):
-    """Lets what is nearer win, for each feature to another degree."""
-    for layer in model.glimpse_net.backbone.layers:
-        if isinstance(layer, layers.EinsumDense):
-            height, width, number = layer.bias.shape
-            places = keras_ram.grids.cell_places(height, width)
-            ways = np.linalg.norm(places, axis=1).reshape(height, width, 1)
-            layer.bias.assign(layer.bias - ways * np.linspace(0, 3, number))
-
-
-def learn_digits(model, images, labels, options):
-    """Shows the backbone digits at scale 1, 6 pixels around their place."""
-    rng = np.random.default_rng(options.seed)
-    classifier = keras.Sequential(
-        [model.glimpse_net.backbone, layers.Dense(128, "relu"), layers.Dense(10)]
-    )
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    rate = keras.optimizers.schedules.CosineDecay(2e-3, options.digit_steps)
-    classifier.compile(keras.optimizers.Adam(rate), loss)
-    wide = np.pad(images, ((0, 0), (8, 8), (8, 8), (0, 0)))
-    for _ in range(options.digit_steps):
-        rows = rng.integers(0, len(images), 64)
-        y, x = rng.integers(0, wide.shape[1] - PATCH + 1, (2, 64))
-        cells = np.arange(PATCH)
-        cut = wide[
-            rows[:, None, None],
-            (y[:, None] + cells)[:, :, None],
-            (x[:, None] + cells)[:, None],
-        ]
-        classifier.train_on_batch(cut / np.float32(255), labels[rows])
 
 
 def judge(model, canvases, number=None):

@@ -8,15 +8,16 @@ import keras
 import numpy as np
 import pytest
 
-import keras_ram
-
 sys.path.append(str(Path(__file__).parents[1] / "examples"))
 import every_size
 
 
 @pytest.fixture
 def options(monkeypatch, tmp_path):
-    flags = "--epochs 2 --steps 3 --batch-size 4 --images 8 --verbose 0".split()
+    flags = (
+        "--epochs 2 --steps 3 --batch-size 4 --images 20 --glimpses 4 "
+        "--digit-steps 2 --verbose 0"
+    ).split()
     folder = str(tmp_path / "run")
     monkeypatch.setattr(sys, "argv", ["every_size.py", *flags, "--output", folder])
     return every_size.parse_arguments()
@@ -24,7 +25,7 @@ def options(monkeypatch, tmp_path):
 
 @pytest.fixture
 def digits(rng):
-    return rng.integers(0, 256, (20, 28, 28, 1), "uint8"), np.arange(20) % 10
+    return rng.integers(1, 256, (20, 28, 28, 1), "uint8"), np.arange(20) % 10
 
 
 def test_sizes_change_from_batch_to_batch_and_pieces_come(options, digits):
@@ -34,15 +35,39 @@ def test_sizes_change_from_batch_to_batch_and_pieces_come(options, digits):
     def seen(epoch):
         batches = every_size.EverySize(*digits, options, epoch)
         images = [batches[i][0] for i in range(60)]
-        return images, np.mean([image.mean() for image in images])
+        # In rectangles digits have 28x28 pixels and pieces 8x8, none of them black.
+        lit = [
+            (np.mean((x > 0).sum(axis=(1, 2, 3))) - 28**2) / 8**2 / some
+            for x in images
+            if x.shape[1] != x.shape[2] and (some := every_size.pieces(*x.shape[1:3]))
+        ]
+        return [image.shape[1:3] for image in images], np.mean(lit)
 
     early, few = seen(0)
     late, many = seen(29)
-    sizes = [image.shape[1:3] for image in early + late]
-    assert len(set(sizes)) > 60
-    assert {height == width for height, width in sizes} == {False, True}
-    assert 40 <= np.min(sizes) < 60 and 300 < np.max(sizes) <= 400
+    assert len(set(early + late)) > 60
+    assert {height == width for height, width in late} == {False, True}
+    assert 40 <= np.min(early) < 60 and np.max(early) <= 100
+    assert 40 <= np.min(late) < 60 and 300 < np.max(late) <= 400
     assert few < 0.9 * many
+
+
+def test_places_are_those_of_the_digits(options, digits):
+    options.steps = 40
+    batches = every_size.EverySize(np.full_like(digits[0], 255), digits[1], options, 0)
+    kinds = set()
+    for index in range(40):
+        images, targets = batches[index]
+        assert targets["places"].shape == (4, 1, 2)
+        size = np.array(images.shape[2:0:-1])  # width and height
+        corners = (targets["places"][:, 0] + 1) / 2 * size
+        for image, (x, y) in zip(images[..., 0], corners, strict=True):
+            # White at least 6 pixels around, as the smallest digits are.
+            assert (
+                image[round(y) - 6 : round(y) + 6, round(x) - 6 : round(x) + 6]
+            ).all()
+        kinds.add((size[0] == size[1], bool(targets["places"].std() > 0)))
+    assert kinds == {(True, True), (False, True)}
 
 
 def test_pieces_follow_the_size_of_the_digits(digits):
@@ -55,24 +80,10 @@ def test_pieces_follow_the_size_of_the_digits(digits):
         assert lit.max() > digit**2 + 4 * piece**2
 
 
-def test_it_begins_with_what_the_preset_knows(options):
-    model = every_size.make(options)
-    preset = keras_ram.RAM.from_preset(every_size.BEGIN)
-    image = np.zeros((1, 96, 96, 1), "uint8")
-    image[:, 40:50, 40:50] = 255
-    # At 96x96 and from the centre, a share of 1 is a scale of 8. It does not yet look
-    # at the share of 0.35, nor at the size.
-    found, known = (
-        keras.ops.convert_to_numpy(m.rollout(image)["logits"][:, 0])
-        for m in (model, preset)
-    )
-    np.testing.assert_allclose(found, known, rtol=1e-4, atol=1e-4)
-
-
 def test_it_goes_on_with_the_model_of_an_earlier_run(options):
     options.begin = str(Path(every_size.__file__).with_name("every_size.keras"))
-    options.glimpses = 3
-    model = every_size.make(options)
+    model = every_size.make(None, options)
+    model.num_glimpses = 3
     # A digit that is no more than a dot in what sees the whole canvas.
     images = np.zeros((2, 400, 400, 1), "uint8")
     images[0, 40:60, 340:350] = images[1, 300:320, 60:70] = 255
@@ -86,12 +97,14 @@ def test_it_goes_on_with_the_model_of_an_earlier_run(options):
 @pytest.mark.slow
 def test_a_run_ends_with_a_model_and_its_errors(options, monkeypatch, digits):
     monkeypatch.setattr(every_size, "load", lambda _: (digits,) * 3)
+    monkeypatch.setattr(every_size, "GLIMPSES", {2: 0.4, 3: 1.0})
     every_size.train(options)
     result = json.loads((options.output / "result.json").read_text())
     model = keras.saving.load_model(options.output / "model.keras")
     assert len(result["errors"]["test"]) == 12
     assert len(result["curves"]["loss"]) == 2
-    again = every_size.errors(model, *digits, 8)
+    assert model.num_glimpses == 4
+    again = every_size.errors(model, *digits, 20)
     assert again == result["errors"]["test"]
     with pytest.raises(SystemExit, match="holds a finished run"):
         every_size.train(options)

@@ -1,0 +1,55 @@
+"""Parts of models that find digits: what a patch shows, and where in it."""
+
+import keras
+import numpy as np
+from keras import layers
+
+import keras_ram
+
+
+def convolve(features, filters, size, strides):
+    """A rectified convolution, which keeps height and width but for its strides."""
+    layer = layers.Conv2D(filters, size, strides, "same", activation="relu")
+    return layer(features)
+
+
+def places(features, number):
+    """What is somewhere, and where. It counts more or less with where that is."""
+    shape = (*features.shape[1:3], number)
+    weighed = layers.EinsumDense(
+        "bhwc,cd->bhwd", shape, activation="relu", bias_axes="hwd"
+    )
+    return keras_ram.Peaks()(weighed(features))
+
+
+def prefer_what_is_near(model):
+    """Lets what is nearer win, for each feature to another degree."""
+    for layer in model.glimpse_net.backbone.layers:
+        if isinstance(layer, layers.EinsumDense):
+            height, width, number = layer.bias.shape
+            cells = keras_ram.grids.cell_places(height, width)
+            ways = np.linalg.norm(cells, axis=1).reshape(height, width, 1)
+            layer.bias.assign(layer.bias - ways * np.linspace(0, 3, number))
+
+
+def learn_digits(model, images, labels, steps, seed):
+    """Shows a backbone digits at scale 1, some pixels around their place."""
+    rng = np.random.default_rng(seed)
+    classifier = keras.Sequential(
+        [model.glimpse_net.backbone, layers.Dense(128, "relu"), layers.Dense(10)]
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    rate = keras.optimizers.schedules.CosineDecay(2e-3, steps)
+    classifier.compile(keras.optimizers.Adam(rate), loss)
+    wide = np.pad(images, ((0, 0), (8, 8), (8, 8), (0, 0)))
+    side = model.glimpse_sensor.patch_size
+    cells = np.arange(side)
+    for _ in range(steps):
+        rows = rng.integers(0, len(images), 64)
+        y, x = rng.integers(0, wide.shape[1] - side + 1, (2, 64))
+        cut = wide[
+            rows[:, None, None],
+            (y[:, None] + cells)[:, :, None],
+            (x[:, None] + cells)[:, None],
+        ]
+        classifier.train_on_batch(cut / np.float32(255), labels[rows])
