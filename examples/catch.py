@@ -76,6 +76,7 @@ def train(options):
         units=options.units,
         stddev=options.stddev,
         entropy_weight=options.entropy_weight,
+        learning=options.learning,
         seed=options.seed,
     )
     agent.build((None, 3))
@@ -166,6 +167,12 @@ def parse_arguments(arguments=None):
     parser.add_argument("--units", type=int, default=64, help="of the core")
     parser.add_argument("--stddev", type=float, default=0.2, help="of the policy")
     parser.add_argument("--entropy-weight", type=float, default=0.01)
+    parser.add_argument(
+        "--learning",
+        choices=("expected", "reinforce"),
+        default="expected",
+        help="how actions learn: see `Agent`",
+    )
     parser.add_argument(
         "--jit",
         action=argparse.BooleanOptionalAction,

@@ -8,6 +8,7 @@ from catch_player import Player
 from keras import ops
 
 from keras_ram import reinforce
+from keras_ram.validation import check_choice
 
 EPSILON = 0.05  # what counts beside a chance whose logarithm is taken
 
@@ -28,6 +29,8 @@ class Agent(keras.Model):
         units: Int, size of the core, the glimpse vector and what goes into it.
         stddev: Float, how far the policy explores, where the eye's way is 2 wide.
         entropy_weight: Float. What the entropy of the actions is worth in training.
+        learning: `"expected"`, as told above, or `"reinforce"`: locations and actions
+            as they were drawn, credited with the reward less the worth of the state.
         seed: Int, for what the policy draws.
 
     Call arguments:
@@ -48,17 +51,23 @@ class Agent(keras.Model):
         units=64,
         stddev=0.2,
         entropy_weight=0.01,
+        learning="expected",
         seed=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
+        check_choice("learning", learning, ("expected", "reinforce"))
         self.player = Player(rules, scales, units, stddev, seed)
         self.match = keras.layers.RNN(
             self.player, return_sequences=True, return_state=True
         )
         self.memory = keras.layers.RNN(self.player.core, return_sequences=True)
         self.prospects = Prospects(rules)
-        self.settings = {"stddev": stddev, "entropy_weight": entropy_weight}
+        self.settings = {
+            "stddev": stddev,
+            "entropy_weight": entropy_weight,
+            "learning": learning,
+        }
         self.stddev = self.add_weight(trainable=False)
         self.entropy_weight = self.add_weight(trainable=False)
         self.caught_tracker = keras.metrics.Mean(name="caught")
@@ -117,19 +126,27 @@ class Agent(keras.Model):
     def compute_loss(self, x, y, y_pred, sample_weight=None, training=True):
         rewards = y_pred["caught"]
         log_probs = ops.log_softmax(y_pred["logits"])
-        chances = ops.exp(log_probs)
-        entropy = -ops.sum(chances * log_probs, axis=-1)  # (B, T)
+        entropy = -ops.sum(ops.exp(log_probs) * log_probs, axis=-1)  # (B, T)
         values, options = self.prospects(y_pred["states"])
-        # The table has seen few games at first, and may say less than nothing.
-        expected = ops.sum(chances * ops.clip(options, 0.0, 1.0), axis=-1)
-        later = credits(values, expected, rewards)
-        returns = ops.concatenate([expected + later, rewards[:, None]], axis=1)
+        if self.settings["learning"] == "reinforce":
+            later, returns = rewards[:, None] - values[:, :-1], rewards[:, None]
+            drawn = ops.one_hot(y_pred["actions"], 3)
+            drawn = ops.sum(drawn * log_probs, axis=-1)
+            action_losses = reinforce.reinforce_loss(drawn, later)
+        else:
+            # The table has seen few games at first, and may say less than nothing.
+            options = ops.clip(options, 0.0, 1.0)
+            expected = ops.sum(ops.exp(log_probs) * options, axis=-1)
+            later = credits(values, expected, rewards)
+            returns = ops.concatenate([expected + later, rewards[:, None]], axis=1)
+            action_losses = -ops.sum(ops.log(expected + EPSILON), axis=1)
         # Nobody looks where the last frame says. A step of a location is 1/stddev times
         # as loud as one of an action, and the core would hear little else.
         location_log_probs = self.stddev * y_pred["log_probs"][:, :-1]
+        returns = returns + ops.zeros_like(values)
         loss = (
             reinforce.reinforce_loss(location_log_probs, later[:, :-1])
-            - ops.sum(ops.log(expected + EPSILON), axis=1)
+            + action_losses
             - self.entropy_weight * ops.sum(entropy, axis=1)
         ) / catch_game.FRAMES + reinforce.baseline_loss(returns, values)
         self.caught_tracker.update_state(rewards)

@@ -302,6 +302,31 @@ def test_objective(make_agent, game, rng):
     assert float(caught) == pytest.approx(played["caught"].mean())
 
 
+def test_objective_of_reinforce(make_agent, game, rng):
+    """The same with what was drawn, and the worth of a state as the baseline."""
+    agent = make_agent(stddev=0.05, entropy_weight=0.0, learning="reinforce")
+    agent.compile()
+    table = rng.normal(size=agent.prospects.table.shape).astype("float32")
+    agent.prospects.table.assign(table / 10)
+    games = ops.convert_to_tensor(game.begin("A", rng, 40))
+    drawn_once(agent, 40)
+    played = agent(games, training=True)
+    loss = ops.convert_to_numpy(agent.compute_loss(games, None, played))
+    values = ops.convert_to_numpy(agent.prospects(played["states"])[0])
+    played = {name: ops.convert_to_numpy(value) for name, value in played.items()}
+    chances = np.exp(played["logits"])
+    chances /= chances.sum(axis=-1, keepdims=True)
+    taken = np.take_along_axis(chances, played["actions"][..., None], axis=-1)[..., 0]
+    gains = played["caught"][:, None] - values
+    terms = -(np.log(taken) * gains[:, :-1]).sum(axis=1)
+    terms -= 0.05 * (played["log_probs"] * gains[:, :-1])[:, :-1].sum(axis=1)
+    assert loss == pytest.approx(
+        np.mean(terms / 23 + (gains**2).mean(axis=1)), rel=1e-4
+    )
+    with pytest.raises(ValueError, match="`learning` must be"):
+        make_agent(learning="hybrid")
+
+
 def test_credits_of_a_location_have_the_gradient_of_the_reward(catch, rng):
     """A location, and an action that hangs on it: the mean over all four games."""
     looks, actions, rewards = rng.normal(size=2), rng.normal(size=(2, 2)), (0.3, 1.0)
