@@ -20,6 +20,7 @@ are used once, at the end.
 """
 
 import argparse
+import collections
 import math
 from pathlib import Path
 
@@ -37,7 +38,13 @@ AT_FIRST, GROWN = 100, 0.3  # the largest ones, and the share of training until 
 SIZES = (40, 60, 80, 100, 150, 200, 400, (60, 300))
 DIGITS = (14, 20, 40, 56)  # sides, in pixels, on 100x100
 PATCH = 24  # cells along a side
-GLIMPSES = {3: 0.15, 5: 0.3, 8: 1.0}  # of training, until which share of it
+Lesson = collections.namedtuple("Lesson", "until glimpses explored")
+LESSONS = (  # until which share of the training; how far of `--stddev` it explores
+    Lesson(until=0.15, glimpses=3, explored=1),
+    Lesson(until=0.3, glimpses=5, explored=1),
+    Lesson(until=0.7, glimpses=8, explored=1),
+    Lesson(until=1, glimpses=8, explored=0.4),
+)
 NEAR = 2 / MOST  # one pixel, on the largest canvases
 
 
@@ -219,14 +226,17 @@ def train(options):
     steps = options.epochs * options.steps
     optimizer = falling_adam(options.learning_rate, steps, alpha=0.02)
     curves = options.output / "curves.csv"
-    for glimpses, share in GLIMPSES.items():
-        model.num_glimpses = max(GLIMPSES) if options.begin else glimpses
+    for lesson in LESSONS:
+        if options.begin and lesson.until <= GROWN:
+            continue  # canvases have their full size from the first
+        model.num_glimpses = lesson.glimpses
+        model.location_sampler.stddev = lesson.explored * options.stddev
         # Compiled for each size it would be anew.
         pointing.compile(optimizer, jit_compile=False)
         scores = read_curves(curves)["val_accuracy"]
         pointing.fit(
             EverySize(*training, options, len(scores), workers=1),
-            epochs=round(share * options.epochs),
+            epochs=round(lesson.until * options.epochs),
             shuffle=False,
             verbose=options.verbose,
             callbacks=[

@@ -97,7 +97,8 @@ def test_it_goes_on_with_the_model_of_an_earlier_run(options):
 @pytest.mark.slow
 def test_a_run_ends_with_a_model_and_its_errors(options, monkeypatch, digits):
     monkeypatch.setattr(every_size, "load", lambda _: (digits,) * 3)
-    monkeypatch.setattr(every_size, "GLIMPSES", {2: 0.4, 3: 1.0})
+    lessons = (every_size.Lesson(0.4, 2, 1), every_size.Lesson(1, 3, 0.5))
+    monkeypatch.setattr(every_size, "LESSONS", lessons)
     every_size.train(options)
     result = json.loads((options.output / "result.json").read_text())
     model = keras.saving.load_model(options.output / "model.keras")
