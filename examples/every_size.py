@@ -48,14 +48,14 @@ LESSONS = (  # until which share of the training; how far of `--stddev` it explo
 NEAR = 2 / MOST  # one pixel, on the largest canvases
 
 
-def pieces(height, width):
-    """How many lie on a canvas: 4 on 60x60, as in the paper."""
-    return round(height * width * 4 / 60**2)
+def pieces(height, width, digit=28):
+    """How many lie on a canvas, and their side: as dense as in the paper.
 
-
-def piece_size(digit):
-    """Side of pieces among digits of another size than 28: 8 there, as in the paper."""
-    return round(8 * digit / 28)
+    There 4 pieces of 8x8 pixels are on 60x60, and digits have 28x28. Larger digits and
+    pieces on a larger canvas are the same canvas from nearby.
+    """
+    share = digit / 28
+    return round(height * width * 4 / (60 * share) ** 2), round(8 * share)
 
 
 def enlarge(digits, size):
@@ -71,13 +71,12 @@ def canvases(digits, number):
     digits = digits[:number]
     for size in SIZES:
         height, width = size if isinstance(size, tuple) else (size, size)
-        some = pieces(height, width)
+        some, _ = pieces(height, width)
         images = datasets.clutter(digits, (height, width), some, seed=height + width)
         yield f"{height}x{width}", images
-    some = pieces(100, 100)
     for size in DIGITS:
         larger = enlarge(digits, size)
-        images = datasets.clutter(larger, 100, some, piece_size(size), seed=size)
+        images = datasets.clutter(larger, 100, *pieces(100, 100, size), seed=size)
         yield f"digit_{size}", images
 
 
@@ -115,16 +114,16 @@ class EverySize(keras.utils.PyDataset):
         digits, classes = (x[begin:][: self.options.batch_size] for x in self.some)
         done = 1 if self.options.begin else self.epoch / self.options.epochs
         most = AT_FIRST * (MOST / AT_FIRST) ** min(1, done / GROWN)
-        kind = rng.choice(["square", "rectangle", "digit"], p=[0.5, 0.2, 0.3])
+        kind = rng.choice(["square", "rectangle", "digit"], p=[0.45, 0.15, 0.4])
         height = width = _between(rng, LEAST, most)
         digit = 28
         if kind == "rectangle":
             height, width = (_between(rng, LEAST, min(most, 300)) for _ in range(2))
         elif kind == "digit":
             height = width = _between(rng, 70, min(most, 200))
-            digit = _between(rng, 13, 60)
+            digit = rng.integers(13, 61)
             digits = enlarge(digits, digit)
-        some = pieces(height, width)
+        some, side = pieces(height, width, digit)
         # What is to be found is first found where there is little else.
         if rng.random() > 0.3 + done / 0.6:
             some = rng.integers(some + 1)
@@ -132,7 +131,7 @@ class EverySize(keras.utils.PyDataset):
             digits,
             (height, width),
             some,
-            piece_size(digit),
+            side,
             seed=rng,
             return_places=True,
         )
