@@ -26,7 +26,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from finding import convolve, learn_digits, places, prefer_what_is_near
+from finding import learn_digits, make_backbone, prefer_what_is_near
 from paper_tasks import distort, load
 from runs import begin_run, end_run, falling_adam, keep, read_curves, save_bare
 
@@ -146,16 +146,6 @@ def _between(rng, low, high):
     return round(math.exp(rng.uniform(math.log(low), math.log(high))))
 
 
-def make_backbone():
-    """Looks at a patch of any scale: what it shows, and where."""
-    patch = keras.Input((PATCH, PATCH, 1))
-    fine = convolve(patch, 24, 4, 2)
-    coarse = convolve(convolve(fine, 32, 4, 2), 32, 3, 1)
-    what = keras.layers.Flatten()(convolve(coarse, 48, 4, 2))
-    where = [places(coarse, 24), places(fine, 16)]
-    return keras.Model(patch, keras.layers.Concatenate()([what, *where]))
-
-
 def make(training, options):
     """The model, as an earlier run left it, or new, but for what digits look like."""
     if options.begin:
@@ -176,7 +166,7 @@ def make(training, options):
         location_step=1 / 256,  # all runtimes look at the same places
         relative_locations=True,
         inhibition_of_return=True,
-        backbone=make_backbone(),
+        backbone=make_backbone(PATCH),
         name="ram_cluttered_mnist",
         seed=options.seed,
     )

@@ -22,6 +22,20 @@ def places(features, number):
     return keras_ram.Peaks()(weighed(features))
 
 
+def make_backbone(side):
+    """Looks at a patch of any scale: what it shows, and where.
+
+    Args:
+        side: Int, the cells along a side of the patch.
+    """
+    patch = keras.Input((side, side, 1))
+    fine = convolve(patch, 24, 4, 2)
+    coarse = convolve(convolve(fine, 32, 4, 2), 32, 3, 1)
+    what = layers.Flatten()(convolve(coarse, 48, 4, 2))
+    where = [places(coarse, 24), places(fine, 16)]
+    return keras.Model(patch, layers.Concatenate()([what, *where]))
+
+
 def prefer_what_is_near(model):
     """Lets what is nearer win, for each feature to another degree."""
     for layer in model.glimpse_net.backbone.layers:

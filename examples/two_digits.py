@@ -1,0 +1,212 @@
+"""Trains a model to read two digits on one canvas: tasks of Ba et al., 2015.
+
+    python examples/two_digits.py --task pair --data-dir FOLDER
+    python examples/two_digits.py --task sum --data-dir FOLDER
+
+Two digits lie on 100x100 pixels, and do not touch. `pair`: which two they are, in any
+order, among 8 pieces of others; 55 classes. `sum`: their sum, on an empty canvas; 19
+classes. The model takes four glimpses. The canvases are made here, so it is known where
+the digits are, and the model is taught to look there (`keras_ram.Pointing`); what it
+has looked at is erased from coarser patches, and so the other one is next.
+
+A run writes settings, curves and errors to OUTPUT/TASK-sSEED/result.json, and the
+model to model.keras beside it. Stopped in between, it goes on from the last epoch. The
+epoch is chosen on validation digits, the last 10,000 of the training digits, and the
+test digits are used once, at the end.
+"""
+
+import argparse
+from pathlib import Path
+
+import keras
+import numpy as np
+from finding import learn_digits, make_backbone, prefer_what_is_near
+from paper_tasks import distort, load
+from runs import begin_run, end_run, falling_adam, keep, read_curves, save_bare
+
+import keras_ram
+from keras_ram import datasets
+
+SIZE, DIGIT, PATCH = 100, 28, 24  # pixels, pixels, cells
+NEAR = 2 * 6 / SIZE  # six pixels from its centre one has looked at a digit
+PAIRS = np.zeros((10, 10), "int32")
+PAIRS[np.triu_indices(10)] = np.arange(55)
+# Of each task the class of two digits, and how many pieces lie beside them.
+TASKS = {
+    "pair": (np.maximum(PAIRS, PAIRS.T), 8),
+    "sum": (np.add.outer(np.arange(10), np.arange(10)), 0),
+}
+
+
+def canvases(digits, labels, task, rng):
+    """Puts each digit on a canvas with the one after it, in a circle.
+
+    Args:
+        digits: Bytes, `(n, 28, 28, 1)`.
+        labels: Ints, `(n,)`.
+        task: A name in `TASKS`.
+        rng: A NumPy generator.
+
+    Returns:
+        Canvases, `(n, 100, 100, 1)`, and a dict of the `"places"` of both digits,
+        `(n, 2, 2)`, and the `"classes"`, `(n,)`, as `keras_ram.Pointing` takes it.
+    """
+    classes, pieces = TASKS[task]
+    images, first = datasets.clutter(digits, SIZE, pieces, seed=rng, return_places=True)
+    corners = np.round((first + 1) / 2 * SIZE - DIGIT / 2)  # x, y
+    others = rng.integers(0, SIZE - DIGIT + 1, corners.shape)
+    while (close := (abs(others - corners) < DIGIT).all(axis=1)).any():
+        others[close] = rng.integers(0, SIZE - DIGIT + 1, (close.sum(), 2))
+    for image, digit, (x, y) in zip(
+        images, np.roll(digits, -1, 0), others, strict=True
+    ):
+        window = image[y : y + DIGIT, x : x + DIGIT]
+        window += np.minimum(digit, 255 - window)
+    second = (others + DIGIT / 2) / SIZE * 2 - 1
+    return images, {
+        "places": np.stack([first, second], axis=1).astype("float32"),
+        "classes": classes[labels, np.roll(labels, -1)].astype("int32"),
+    }
+
+
+class TwoDigits(keras.utils.PyDataset):
+    """Batches of canvases, made afresh each epoch.
+
+    Args:
+        digits, labels: Of the training digits.
+        options: What the command line gave.
+        epoch: Int, with which it begins.
+    """
+
+    def __init__(self, digits, labels, options, epoch, **kwargs):
+        super().__init__(**kwargs)
+        self.digits, self.labels = digits, labels
+        self.options, self.epoch = options, epoch
+
+    def __len__(self):
+        return self.options.steps
+
+    def on_epoch_end(self):
+        self.epoch += 1
+
+    def __getitem__(self, index):
+        rng = np.random.default_rng((self.options.seed, self.epoch, index))
+        rows = rng.integers(0, len(self.digits), self.options.batch_size)
+        digits = self.digits[rows]
+        # In the end as they are: see "Distorted digits" in results.md.
+        if self.epoch < self.options.epochs * 2 // 3:
+            digits = distort(digits, rng)
+        return canvases(digits, self.labels[rows], self.options.task, rng)
+
+
+def make(training, options):
+    """The model, which knows what digits look like."""
+    model = keras_ram.RAM(
+        int(TASKS[options.task][0].max()) + 1,
+        num_glimpses=options.glimpses,
+        patch_size=PATCH,
+        scales=(1, 2, 4),
+        core="lstm",
+        core_units=192,
+        glimpse_units=192,
+        what_units=192,
+        where_units=32,
+        location_units=128,
+        location_stddev=options.stddev,
+        initial_location="center",
+        location_step=1 / 64,
+        relative_locations=True,
+        inhibition_of_return=True,
+        backbone=make_backbone(PATCH),
+        seed=options.seed,
+    )
+    model.build((None, SIZE, SIZE, 1))
+    kernel = model.location_sampler.mean.kernel
+    kernel.assign(0.1 * kernel)  # not too far at first
+    learn_digits(model, *training, options.digit_steps, options.seed)
+    prefer_what_is_near(model)
+    return model
+
+
+class Score(keras.callbacks.Callback):
+    """Logs how often a model is right on validation canvases."""
+
+    def __init__(self, model, images, classes):
+        super().__init__()
+        self.ram, self.images, self.classes = model, images, classes
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["val_accuracy"] = 1 - error(self.ram, self.images, self.classes)
+
+
+def error(model, images, classes):
+    """The share of wrong answers."""
+    logits = model.predict(images, batch_size=250, verbose=0)
+    return float(np.mean(logits.argmax(axis=1) != classes))
+
+
+def train(options):
+    """Trains, chooses the epoch on validation, and tests it once."""
+    folder = options.output / f"{options.task}-s{options.seed}"
+    settings = begin_run(folder, options, ("output", "data_dir", "verbose"))
+    keras.utils.set_random_seed(options.seed)
+    training, validation, test = load(options.data_dir)
+    held = {
+        name: canvases(*split, options.task, np.random.default_rng(seed))
+        for name, split, seed in (("validation", validation, 1), ("test", test, 2))
+    }
+    images, targets = held["validation"]
+    model = make(training, options)
+    model.compile()
+    pointing = keras_ram.Pointing(model, NEAR, options.weight)
+    pointing.compile(
+        falling_adam(options.learning_rate, options.epochs * options.steps, 0.02)
+    )
+    scores = read_curves(folder / "curves.csv")["val_accuracy"]
+    few = options.images
+    pointing.fit(
+        TwoDigits(*training, options, len(scores)),
+        epochs=options.epochs,
+        shuffle=False,
+        verbose=options.verbose,
+        callbacks=[
+            Score(model, images[:few], targets["classes"][:few]),
+            *keep(folder, "val_accuracy", scores),
+        ],
+    )
+    pointing.load_weights(folder / "best.weights.h5")
+    save_bare(model, (SIZE, SIZE, 1), folder / "model.keras")
+    errors = {
+        name: error(model, images, targets["classes"])
+        for name, (images, targets) in held.items()
+    }
+    curves = read_curves(folder / "curves.csv")
+    end_run(folder, {"settings": settings, "errors": errors, "curves": curves})
+    print({name: f"{share:.2%}" for name, share in errors.items()})
+
+
+def parse_arguments(arguments=None):
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--task", choices=TASKS, default="pair")
+    add("--glimpses", type=int, default=4)
+    add("--epochs", type=int, default=60)
+    add("--steps", type=int, default=100, help="of an epoch")
+    add("--batch-size", type=int, default=64)
+    add("--learning-rate", type=float, default=1e-3)
+    add("--weight", type=float, default=0.3, help="of places, beside classes")
+    add("--stddev", type=float, default=0.04, help="of the policy")
+    add("--digit-steps", type=int, default=2000, help="of the backbone")
+    add("--images", type=int, default=2000, help="to choose the epoch by")
+    add("--seed", type=int, default=0)
+    add("--data-dir", help="folder with the idx files of MNIST")
+    add("--output", type=Path, default=Path("results/two-digits"))
+    add("--verbose", type=int, default=2, help="as in `fit`")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    train(parse_arguments())
