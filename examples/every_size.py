@@ -121,7 +121,7 @@ class EverySize(keras.utils.PyDataset):
             height, width = (_between(rng, LEAST, min(most, 300)) for _ in range(2))
         elif kind == "digit":
             height = width = _between(rng, 70, min(most, 200))
-            digit = rng.integers(13, 61)
+            digit = _between(rng, 13, 60)
             digits = enlarge(digits, digit)
         some, side = pieces(height, width, digit)
         # What is to be found is first found where there is little else.
