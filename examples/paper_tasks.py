@@ -35,7 +35,7 @@ TASKS = {
         "rows": {
             "plain": {"epochs": 80},
             "cnn": {"epochs": 400, "learning_rate": 3e-3, "distorted": "never"},
-            "dense": {"epochs": 150, "distorted": "never"},
+            "dense": {"epochs": 400, "distorted": "never"},
         },
         "preset": "ram_translated_mnist_60",
         "paper": {
@@ -58,7 +58,7 @@ TASKS = {
         "rows": {
             "plain": {"epochs": 120},
             "cnn": {"epochs": 250, "distorted": "never"},
-            "dense": {"epochs": 100, "distorted": "never"},
+            "dense": {"epochs": 400, "distorted": "never"},
         },
         "preset": "ram_cluttered_mnist_60",
         "paper": {
