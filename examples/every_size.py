@@ -124,9 +124,9 @@ class EverySize(keras.utils.PyDataset):
             digit = _between(rng, 13, 60)
             digits = enlarge(digits, digit)
         some, side = pieces(height, width, digit)
-        # What is to be found is first found where there is little else.
-        if rng.random() > 0.3 + done / 0.6:
-            some = rng.integers(some + 1)
+        # What is to be found is first found where there is little else, or nothing.
+        if rng.random() > min(0.7, 0.3 + done / 0.6):
+            some = rng.integers(2) * rng.integers(some + 1)
         images, places = datasets.clutter(
             digits,
             (height, width),
@@ -149,7 +149,7 @@ def _between(rng, low, high):
 def make(training, options):
     """The model, as an earlier run left it, or new, but for what digits look like."""
     if options.begin:
-        return keras.saving.load_model(options.begin)
+        return keras_ram.RAM.from_preset(options.begin)
     model = keras_ram.RAM(
         10,
         patch_size=PATCH,
@@ -263,7 +263,7 @@ def parse_arguments():
     parser.add_argument("--digit-steps", type=int, default=2000, help="of the backbone")
     parser.add_argument("--images", type=int, default=2000, help="to count errors on")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--begin", help="a model that an earlier run left")
+    parser.add_argument("--begin", help="a preset, or a model that an earlier run left")
     parser.add_argument("--data-dir", help="folder with the idx files of MNIST")
     parser.add_argument("--output", type=Path, default=Path("results/every-size"))
     parser.add_argument("--verbose", type=int, default=1, help="as in `fit`")

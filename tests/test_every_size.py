@@ -8,6 +8,8 @@ import keras
 import numpy as np
 import pytest
 
+from keras_ram import datasets
+
 sys.path.append(str(Path(__file__).parents[1] / "examples"))
 import every_size
 
@@ -83,18 +85,18 @@ def test_pieces_follow_the_size_of_the_digits(digits):
         assert lit.max() > digit**2 + number / 2 * piece**2
 
 
-def test_it_goes_on_with_the_model_of_an_earlier_run(options):
-    options.begin = str(Path(every_size.__file__).with_name("every_size.keras"))
+def test_it_goes_on_with_the_model_of_an_earlier_run(options, mnist):
+    options.begin = "ram_cluttered_mnist"
     model = every_size.make(None, options)
-    model.num_glimpses = 3
-    # A digit that is no more than a dot in what sees the whole canvas.
-    images = np.zeros((2, 400, 400, 1), "uint8")
-    images[0, 40:60, 340:350] = images[1, 300:320, 60:70] = 255
+    model.num_glimpses = 4
+    # Digits that are one or two cells in what sees the whole canvas.
+    digits = mnist[2][0][:50]
+    images, places = datasets.clutter(digits, 400, 0, seed=0, return_places=True)
     locations = keras.ops.convert_to_numpy(model.rollout(images)["locations"])
-    assert tuple(locations.shape) == (2, 3, 2)
-    np.testing.assert_allclose(
-        locations[:, 2], [[0.72, -0.75], [-0.67, 0.55]], rtol=0, atol=0.15
-    )
+    assert tuple(locations.shape) == (50, 4, 2)
+    pixels = 200 * np.linalg.norm(locations - places[:, None], axis=-1)
+    # All of a digit lies in the patch of 72 pixels.
+    assert np.mean(pixels.min(axis=1) < 36 - 14) > 0.9
 
 
 @pytest.mark.slow
