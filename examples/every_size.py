@@ -26,7 +26,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from finding import learn_digits, make_backbone, prefer_what_is_near
+from finding import begin, make_backbone
 from paper_tasks import distort, load
 from runs import begin_run, end_run, falling_adam, keep, read_curves, save_bare
 
@@ -110,8 +110,8 @@ class EverySize(keras.utils.PyDataset):
 
     def __getitem__(self, index):
         rng = self._rng(index + 1)
-        begin = index * self.options.batch_size
-        digits, classes = (x[begin:][: self.options.batch_size] for x in self.some)
+        start = index * self.options.batch_size
+        digits, classes = (x[start:][: self.options.batch_size] for x in self.some)
         done = 1 if self.options.begin else self.epoch / self.options.epochs
         most = AT_FIRST * (MOST / AT_FIRST) ** min(1, done / GROWN)
         kind = rng.choice(["square", "rectangle", "digit"], p=[0.45, 0.15, 0.4])
@@ -170,11 +170,7 @@ def make(training, options):
         name="ram_cluttered_mnist",
         seed=options.seed,
     )
-    model.build((None, 100, 100, 1))
-    kernel = model.location_sampler.mean.kernel
-    kernel.assign(0.1 * kernel)  # not too far at first
-    learn_digits(model, *training, options.digit_steps, options.seed)
-    prefer_what_is_near(model)
+    begin(model, 100, training, options)
     return model
 
 

@@ -67,3 +67,19 @@ def learn_digits(model, images, labels, steps, seed):
             (x[:, None] + cells)[:, None],
         ]
         classifier.train_on_batch(cut / np.float32(255), labels[rows])
+
+
+def begin(model, size, training, options):
+    """Builds a model, which looks near at first, and knows what digits look like.
+
+    Args:
+        model: A RAM with a backbone of `make_backbone`.
+        size: Int, height and width of an image to build it with.
+        training: Images and labels of digits.
+        options: What the command line gave, `digit_steps` and `seed`.
+    """
+    model.build((None, size, size, 1))
+    kernel = model.location_sampler.mean.kernel
+    kernel.assign(0.1 * kernel)  # not too far at first
+    learn_digits(model, *training, options.digit_steps, options.seed)
+    prefer_what_is_near(model)

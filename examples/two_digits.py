@@ -20,7 +20,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from finding import learn_digits, make_backbone, prefer_what_is_near
+from finding import begin, make_backbone
 from paper_tasks import distort, load
 from runs import begin_run, end_run, falling_adam, keep, read_curves, save_bare
 
@@ -120,11 +120,7 @@ def make(training, options):
         backbone=make_backbone(PATCH),
         seed=options.seed,
     )
-    model.build((None, SIZE, SIZE, 1))
-    kernel = model.location_sampler.mean.kernel
-    kernel.assign(0.1 * kernel)  # not too far at first
-    learn_digits(model, *training, options.digit_steps, options.seed)
-    prefer_what_is_near(model)
+    begin(model, SIZE, training, options)
     return model
 
 
