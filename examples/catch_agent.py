@@ -126,7 +126,8 @@ class Agent(keras.Model):
     def compute_loss(self, x, y, y_pred, sample_weight=None, training=True):
         rewards = y_pred["caught"]
         log_probs = ops.log_softmax(y_pred["logits"])
-        entropy = -ops.sum(ops.exp(log_probs) * log_probs, axis=-1)  # (B, T)
+        chances = ops.exp(log_probs)
+        entropy = -ops.sum(chances * log_probs, axis=-1)  # (B, T)
         values, options = self.prospects(y_pred["states"])
         if self.settings["learning"] == "reinforce":
             later, returns = rewards[:, None] - values[:, :-1], rewards[:, None]
@@ -136,7 +137,7 @@ class Agent(keras.Model):
         else:
             # The table has seen few games at first, and may say less than nothing.
             options = ops.clip(options, 0.0, 1.0)
-            expected = ops.sum(ops.exp(log_probs) * options, axis=-1)
+            expected = ops.sum(chances * options, axis=-1)
             later = credits(values, expected, rewards)
             returns = ops.concatenate([expected + later, rewards[:, None]], axis=1)
             action_losses = -ops.sum(ops.log(expected + EPSILON), axis=1)
