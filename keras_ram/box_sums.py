@@ -77,6 +77,8 @@ def cell_sums(table, images, rows, y, x):
         ops.concatenate(left, axis=1), 1
     )
     sums = ops.take(ops.reshape(table["sums"], (-1, channels)), places, axis=0)
+    # JAX 0.10 takes from no image at all what lacks the shape of `places`.
+    sums = ops.reshape(sums, (-1, *places.shape[1:], channels))
     for _ in range(2):
         sums = ops.swapaxes(_strips(sums), 1, 2)
     unit = ops.take(table["unit"], rows, axis=0)

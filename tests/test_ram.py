@@ -90,6 +90,15 @@ def test_one_model_takes_images_of_every_size(size, make_model, rng):
     np.testing.assert_array_equal(logits, model.predict(images, verbose=0))
 
 
+@pytest.mark.parametrize("shares", [(), (0.5, 1)])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_no_image_at_all(shares, dtype, make_model):
+    model = make_model(scales=(1, 2), shares=shares)
+    rollout = model.rollout(np.zeros((0, 40, 30, 1), dtype))
+    assert rollout["logits"].shape == (0, 3, 10)
+    assert rollout["locations"].shape == (0, 3, 2)
+
+
 def test_weights_do_not_depend_on_the_size_of_the_image():
     counts = set()
     for size in (28, 100):
