@@ -28,7 +28,7 @@ import keras
 import numpy as np
 from finding import begin, make_backbone
 from paper_tasks import distort, load
-from runs import begin_run, end_run, falling_adam, keep, read_curves, save_bare
+from runs import begin_run, end_run, error, falling_adam, keep, read_curves, save_bare
 
 import keras_ram
 from keras_ram import datasets
@@ -184,18 +184,14 @@ class Score(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         found = errors(self.ram, self.digits, self.labels, self.number)
-        logs.update({f"val_error_{name}": error for name, error in found.items()})
+        logs.update({f"val_error_{name}": share for name, share in found.items()})
         logs["val_accuracy"] = 1 - np.mean(list(found.values()))
 
 
 def errors(model, digits, labels, number):
     """The share of wrong answers by name of size."""
     return {
-        name: float(
-            np.mean(
-                model.predict(images, 100, verbose=0).argmax(axis=1) != labels[:number]
-            )
-        )
+        name: error(model, images, labels[:number])
         for name, images in canvases(digits, number)
     }
 
@@ -238,8 +234,8 @@ def train(options):
     }
     result = {"settings": settings, "errors": found, "curves": read_curves(curves)}
     end_run(options.output, result)
-    for name, error in found["test"].items():
-        print(f"{name:10}{error:8.2%}")
+    for name, share in found["test"].items():
+        print(f"{name:10}{share:8.2%}")
 
 
 def parse_arguments():

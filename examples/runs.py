@@ -57,6 +57,30 @@ def keep(folder, metric, scores):
     ]
 
 
+class Score(keras.callbacks.Callback):
+    """Logs how often a model is right on validation images, as `val_accuracy`.
+
+    The model need not be the one that is trained: another may teach it.
+
+    Args:
+        model: A classifier.
+        images, labels: Of validation.
+    """
+
+    def __init__(self, model, images, labels):
+        super().__init__()
+        self.classifier, self.images, self.labels = model, images, labels
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["val_accuracy"] = 1 - error(self.classifier, self.images, self.labels)
+
+
+def error(model, images, labels):
+    """The share of wrong answers of a classifier."""
+    logits = model.predict(images, batch_size=250, verbose=0)
+    return float(np.mean(logits.argmax(axis=1) != labels))
+
+
 def falling_adam(learning_rate, steps, alpha=0.0, clipnorm=5.0):
     """Adam with clipped gradients, whose rate falls by a cosine.
 

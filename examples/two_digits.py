@@ -22,7 +22,16 @@ import keras
 import numpy as np
 from finding import begin, make_backbone
 from paper_tasks import distort, load
-from runs import begin_run, end_run, falling_adam, keep, read_curves, save_bare
+from runs import (
+    Score,
+    begin_run,
+    end_run,
+    error,
+    falling_adam,
+    keep,
+    read_curves,
+    save_bare,
+)
 
 import keras_ram
 from keras_ram import datasets
@@ -122,23 +131,6 @@ def make(training, options):
     )
     begin(model, SIZE, training, options)
     return model
-
-
-class Score(keras.callbacks.Callback):
-    """Logs how often a model is right on validation canvases."""
-
-    def __init__(self, model, images, classes):
-        super().__init__()
-        self.ram, self.images, self.classes = model, images, classes
-
-    def on_epoch_end(self, epoch, logs=None):
-        logs["val_accuracy"] = 1 - error(self.ram, self.images, self.classes)
-
-
-def error(model, images, classes):
-    """The share of wrong answers."""
-    logits = model.predict(images, batch_size=250, verbose=0)
-    return float(np.mean(logits.argmax(axis=1) != classes))
 
 
 def train(options):

@@ -1,0 +1,222 @@
+"""Trains a model to classify CIFAR-10 through four glimpses of 8x8 cells.
+
+    python examples/cifar10.py                      # downloads CIFAR-10
+    python examples/cifar10.py --data-dir FOLDER    # with train/CLASS/, test/CLASS/
+    KERAS_BACKEND=jax python examples/cifar10.py    # faster on a processor
+
+Of an image of 32x32 pixels a glimpse shows the 8x8 around a location, 16x16 in cells of
+two pixels, and 32x32 in cells of four. The same convolutions look at all. The model
+first learns while it looks at the quarters of each image, one after the other
+(`keras_ram.Pointing`), and then where to look from rewards. From rewards alone the
+policy goes to a corner, and stays there. The images are mirrored and moved afresh in
+each epoch.
+
+A run writes settings, curves and errors to OUTPUT/sSEED/result.json, and the model to
+model.keras beside it. Stopped in between, it goes on from the last epoch. The epoch is
+chosen on 5,000 of the training images, and the test images are used once, at the end.
+"""
+
+import argparse
+from pathlib import Path
+
+import keras
+import numpy as np
+import photos_data
+from keras import layers
+from runs import (
+    Score,
+    begin_run,
+    end_run,
+    error,
+    falling_adam,
+    keep,
+    read_curves,
+    save_bare,
+)
+
+import keras_ram
+
+SIZE, PATCH, SCALES = 32, 8, (1, 2, 4)  # pixels, cells, pixels a cell
+QUARTERS = np.array([(x, y) for x in (-0.45, 0.45) for y in (-0.45, 0.45)], "float32")
+NEAR = 0.25  # so near its middle one has looked at a quarter
+MOVED = 4  # pixels at the most
+VALIDATION = 5000
+CLASS_NAMES = (
+    "airplane automobile bird cat deer dog frog horse ship truck".split()  # in order
+)
+
+
+def load(folder):
+    """Reads the images: bytes, `(n, 32, 32, 3)`, and labels, of training and test."""
+    if folder is None:
+        splits = keras.datasets.cifar10.load_data()
+        return [(images, labels[:, 0].astype("int32")) for images, labels in splits]
+    splits = []
+    for name in ("train", "test"):
+        _, paths, labels = photos_data.find(folder / name)
+        splits.append((photos_data.read(paths, (SIZE, SIZE)), labels))
+    return splits
+
+
+class Varied(keras.utils.PyDataset):
+    """Batches of training images, mirrored and moved afresh in each epoch.
+
+    Args:
+        images: Bytes, `(n, 32, 32, 3)`.
+        labels: `(n,)`.
+        batch_size, seed: Ints.
+        epoch: Int, with which it begins.
+    """
+
+    def __init__(self, images, labels, batch_size, seed, epoch, **kwargs):
+        super().__init__(**kwargs)
+        beside = ((0, 0), (MOVED, MOVED), (MOVED, MOVED), (0, 0))
+        self.images, self.labels = np.pad(images, beside, "reflect"), labels
+        self.batch_size, self.seed = batch_size, seed
+        self.epoch = epoch - 1
+        self.on_epoch_end()
+
+    def __len__(self):
+        return len(self.labels) // self.batch_size
+
+    def on_epoch_end(self):
+        self.epoch += 1
+        rng = np.random.default_rng((self.seed, self.epoch))
+        self.order = rng.permutation(len(self.labels))
+
+    def __getitem__(self, index):
+        rng = np.random.default_rng((self.seed, self.epoch, index))
+        rows = self.order[index * self.batch_size :][: self.batch_size]
+        y, x = rng.integers(0, 2 * MOVED + 1, (2, self.batch_size, 1))
+        y, x = (start + np.arange(SIZE) for start in (y, x))
+        mirrored = rng.random((self.batch_size, 1)) < 0.5
+        x = np.where(mirrored, x[:, ::-1], x)
+        images = self.images[rows[:, None, None], y[:, :, None], x[:, None, :]]
+        return images, self.labels[rows]
+
+
+class Sweeps(Varied):
+    """The same, as `keras_ram.Pointing` takes it: with the quarters of each image."""
+
+    def __getitem__(self, index):
+        images, labels = super().__getitem__(index)
+        places = np.broadcast_to(QUARTERS, (len(labels), *QUARTERS.shape))
+        return images, {"places": places, "classes": labels}
+
+
+def make_backbone(filters):
+    """Looks at a patch: convolutions in pairs, a pair for each halving of its side."""
+    patch = keras.Input((PATCH, PATCH, 3))
+    features = layers.Rescaling(4, -2)(patch)
+    for number in filters:
+        features = layers.Conv2D(number, 3, padding="same", use_bias=False)(features)
+        features = layers.BatchNormalization(momentum=0.98)(features)
+        features = layers.ReLU()(features)
+        if number == filters[1]:
+            features = layers.MaxPooling2D(2)(features)
+    return keras.Model(patch, layers.Flatten()(features))
+
+
+def make(options):
+    """The model, built."""
+    model = keras_ram.RAM(
+        len(CLASS_NAMES),
+        options.glimpses,
+        PATCH,
+        SCALES,
+        core="lstm",
+        core_units=256,
+        glimpse_units=256,
+        what_units=256,
+        where_units=64,
+        location_units=128,
+        location_stddev=options.stddev,
+        location_step=1 / 32,
+        initial_location="center",
+        backbone=make_backbone(options.filters),
+        seed=options.seed,
+        class_names=CLASS_NAMES,
+    )
+    model.build((None, SIZE, SIZE, 3))
+    return model
+
+
+def point(model, steps, options):
+    """Begins to teach a model: to look at the quarters, and to classify."""
+    pointing = keras_ram.Pointing(model, NEAR, options.weight)
+    pointing.compile(falling_adam(options.learning_rate, steps))
+    return pointing
+
+
+def reward(model, steps, options):
+    """Begins to teach a model from rewards, at a tenth of the rate."""
+    model.compile(
+        falling_adam(options.learning_rate / 10, steps), episodes=options.episodes
+    )
+    return model
+
+
+def train(options):
+    """Trains, chooses the epoch on validation, and tests it once."""
+    folder = options.output / f"s{options.seed}"
+    settings = begin_run(folder, options, ("output", "data_dir", "verbose"))
+    keras.utils.set_random_seed(options.seed)
+    (images, labels), test = load(options.data_dir)
+    order = np.random.default_rng(0).permutation(len(labels))
+    kept, order = order[:VALIDATION], order[VALIDATION:]
+    held = {"validation": (images[kept], labels[kept]), "test": test}
+    model = make(options)
+    curves = {}
+    for begin, batches_of, epochs in (
+        (point, Sweeps, options.epochs),
+        (reward, Varied, options.reward_epochs),
+    ):
+        stage = folder / begin.__name__
+        stage.mkdir(exist_ok=True)
+        scores = read_curves(stage / "curves.csv")["val_accuracy"]
+        batches = batches_of(
+            images[order], labels[order], options.batch_size, options.seed, len(scores)
+        )
+        learning = begin(model, epochs * len(batches), options)
+        learning.fit(
+            batches,
+            epochs=epochs,
+            shuffle=False,
+            verbose=options.verbose,
+            callbacks=[
+                Score(model, *held["validation"]),
+                *keep(stage, "val_accuracy", scores),
+            ],
+        )
+        learning.load_weights(stage / "best.weights.h5")
+        curves[begin.__name__] = read_curves(stage / "curves.csv")
+    save_bare(model, (SIZE, SIZE, 3), folder / "model.keras")
+    errors = {name: error(model, *split) for name, split in held.items()}
+    end_run(folder, {"settings": settings, "errors": errors, "curves": curves})
+    print({name: f"{share:.2%}" for name, share in errors.items()})
+
+
+def parse_arguments(arguments=None):
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--data-dir", type=Path, help="folder with the images; without, a download")
+    add("--glimpses", type=int, default=4)
+    add("--filters", type=int, nargs="+", default=(32, 64, 96, 96))
+    add("--epochs", type=int, default=20, help="of quarters")
+    add("--reward-epochs", type=int, default=2)
+    add("--batch-size", type=int, default=100)
+    add("--learning-rate", type=float, default=2e-3)
+    add("--weight", type=float, default=0.1, help="of places, beside classes")
+    add("--stddev", type=float, default=0.1, help="of the policy")
+    add("--episodes", type=int, default=2, help="of an image in a step of rewards")
+    add("--seed", type=int, default=0)
+    add("--output", type=Path, default=Path("results/cifar10"))
+    add("--verbose", type=int, default=2, help="as in `fit`")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    train(parse_arguments())

@@ -1,0 +1,93 @@
+"""The example that classifies CIFAR-10 through four glimpses."""
+
+import itertools
+import json
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+sys.path.append(str(Path(__file__).parents[1] / "examples"))
+import cifar10
+
+
+@pytest.fixture
+def images(rng):
+    return rng.integers(0, 256, (20, 32, 32, 3), "uint8"), np.arange(20) % 10
+
+
+def varied(images, **kwargs):
+    options = {"batch_size": 6, "seed": 0, "epoch": 0, **kwargs}
+    return cifar10.Varied(*images, **options)
+
+
+def test_an_image_is_moved_by_up_to_four_pixels_or_mirrored(images):
+    wide = np.pad(images[0], ((0, 0), (4, 4), (4, 4), (0, 0)), "reflect")
+    ways = set()
+    for index in range(3):
+        for image, label in zip(*varied(images)[index], strict=True):
+            found = [
+                (y - 4, x - 4, turn)
+                for row in np.flatnonzero(images[1] == label)
+                for y in range(9)
+                for x in range(9)
+                for turn in (1, -1)
+                if (wide[row, y : y + 32, x : x + 32][:, ::turn] == image).all()
+            ]
+            assert len(found) == 1
+            ways.update(found)
+    assert {turn for *_, turn in ways} == {1, -1}
+    assert len(ways) > 10
+
+
+def test_each_image_comes_once_in_an_epoch(images):
+    labels = np.arange(20)
+    batches = varied((images[0], labels))
+    seen = np.concatenate([batches[index][1] for index in range(len(batches))])
+    assert len(seen) == len(set(seen)) == 18
+
+
+def test_epochs_differ_and_follow_the_seed(images):
+    batches = varied(images)
+    first, _ = batches[1]
+    np.testing.assert_array_equal(first, batches[1][0])
+    batches.on_epoch_end()
+    later, _ = batches[1]
+    assert (first != later).any()
+    np.testing.assert_array_equal(later, varied(images, epoch=1)[1][0])
+
+
+def test_quarters_fill_the_image(images):
+    _, targets = cifar10.Sweeps(*images, batch_size=6, seed=0, epoch=0)[0]
+    assert targets["places"].shape == (6, 4, 2)
+    half = cifar10.PATCH * cifar10.SCALES[1] / cifar10.SIZE  # where the image is 2 wide
+    for spot in itertools.product((-0.94, 0, 0.94), repeat=2):
+        ways = np.abs(targets["places"][0] - spot).max(axis=1)
+        assert ways.min() < half
+
+
+@pytest.mark.slow
+def test_a_run_ends_with_a_model_and_its_errors(rng, monkeypatch, tmp_path):
+    for split, number in (("train", 4), ("test", 2)):
+        for name in cifar10.CLASS_NAMES:
+            folder = tmp_path / "images" / split / name
+            folder.mkdir(parents=True)
+            for index in range(number):
+                image = Image.fromarray(rng.integers(0, 256, (32, 32, 3), "uint8"))
+                image.save(folder / f"{index}.jpg")
+    monkeypatch.setattr(cifar10, "VALIDATION", 10)
+    flags = "--epochs 2 --reward-epochs 1 --batch-size 10 --filters 2 2 --verbose 0"
+    paths = ["--data-dir", str(tmp_path / "images"), "--output", str(tmp_path / "runs")]
+    cifar10.train(cifar10.parse_arguments([*flags.split(), *paths]))
+    folder = tmp_path / "runs" / "s0"
+    result = json.loads((folder / "result.json").read_text())
+    assert len(result["curves"]["point"]["val_accuracy"]) == 2
+    assert len(result["curves"]["reward"]["val_accuracy"]) == 1
+    model = keras.saving.load_model(folder / "model.keras")
+    _, test = cifar10.load(tmp_path / "images")
+    wrong = model.predict(test[0], verbose=0).argmax(axis=1) != test[1]
+    assert result["errors"]["test"] == pytest.approx(wrong.mean())
+    assert model.class_names == cifar10.CLASS_NAMES
