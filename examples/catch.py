@@ -35,31 +35,45 @@ class Games(keras.utils.PyDataset):
         games: Int, games in a batch.
         batches: Int, batches in an epoch.
         seed: Int.
+
+    `epoch`, and `turning`, the share of games that are chosen for a ball that changes
+    its column with the last step, are to be set when an epoch begins.
     """
 
     def __init__(self, rules, games, batches, seed):
         super().__init__()
         self.rules, self.games, self.batches, self.seed = rules, games, batches, seed
-        self.epoch = 0  # to be set when one begins
+        self.epoch, self.turning = 0, 0.0
 
     def __len__(self):
         return self.batches
 
     def __getitem__(self, index):
         rng = np.random.default_rng([self.seed, self.epoch, index])
-        return (catch_game.begin(self.rules, rng, self.games),)
+        games = catch_game.begin(self.rules, rng, self.games)
+        if number := int(self.turning * self.games):
+            many = catch_game.begin(self.rules, rng, 12 * self.games)
+            chosen = many[catch_game.turns_in_the_end(self.rules, many)][:number]
+            games[: len(chosen)] = chosen
+        return (games,)
 
 
 class Epochs(keras.callbacks.Callback):
-    """Begins each epoch: with new games, and less exploration than the one before."""
+    """Begins each epoch: with new games, and less exploration than the one before.
 
-    def __init__(self, games):
+    Args:
+        games: `Games`.
+        turning: Float, their share of turning balls at first, which falls to none.
+    """
+
+    def __init__(self, games, turning):
         super().__init__()
-        self.games = games
+        self.games, self.turning = games, turning
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.games.epoch = epoch
-        self.model.explore(1 - (1 - EXPLORED) * epoch / self.params["epochs"])
+        done = epoch / self.params["epochs"]
+        self.games.epoch, self.games.turning = epoch, (1 - done) * self.turning
+        self.model.explore(1 - (1 - EXPLORED) * done)
         self.start = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
@@ -96,7 +110,7 @@ def train(options):
         validation_batch_size=CURVE_GAMES,
         verbose=options.verbose,
         callbacks=[
-            Epochs(games),
+            Epochs(games, options.turning),
             keras.callbacks.CSVLogger(folder / "curve.csv", append=True),
             # Last: a run goes on after epochs that were logged.
             keras.callbacks.BackupAndRestore(
@@ -172,6 +186,12 @@ def parse_arguments(arguments=None):
         choices=("expected", "reinforce"),
         default="expected",
         help="how actions learn: see `Agent`",
+    )
+    parser.add_argument(
+        "--turning",
+        type=float,
+        default=0.0,
+        help="share of games, at first, whose last step changes the ball's column",
     )
     parser.add_argument(
         "--jit",

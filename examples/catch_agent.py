@@ -29,8 +29,9 @@ class Agent(keras.Model):
         units: Int, size of the core, the glimpse vector and what goes into it.
         stddev: Float, how far the policy explores, where the eye's way is 2 wide.
         entropy_weight: Float. What the entropy of the actions is worth in training.
-        learning: `"expected"`, as told above, or `"reinforce"`: locations and actions
-            as they were drawn, credited with the reward less the worth of the state.
+        learning: `"expected"`, as told above, or `"reinforce"`: actions as they were
+            drawn, credited with the reward, cleared of luck, as locations are. What
+            that comes to in the mean is weighed as by the logarithm.
         seed: Int, for what the policy draws.
 
     Call arguments:
@@ -129,17 +130,18 @@ class Agent(keras.Model):
         chances = ops.exp(log_probs)
         entropy = -ops.sum(chances * log_probs, axis=-1)  # (B, T)
         values, options = self.prospects(y_pred["states"])
+        # The table has seen few games at first, and may say less than nothing.
+        options = ops.clip(options, 0.0, 1.0)
+        expected = ops.sum(chances * options, axis=-1)
+        later = credits(values, expected, rewards)
+        returns = ops.concatenate([expected + later, rewards[:, None]], axis=1)
         if self.settings["learning"] == "reinforce":
-            later, returns = rewards[:, None] - values[:, :-1], rewards[:, None]
             drawn = ops.one_hot(y_pred["actions"], 3)
-            drawn = ops.sum(drawn * log_probs, axis=-1)
-            action_losses = reinforce.reinforce_loss(drawn, later)
+            gains = ops.sum(drawn * options, axis=-1) - expected + later
+            action_losses = reinforce.reinforce_loss(
+                ops.sum(drawn * log_probs, axis=-1), gains / (expected + EPSILON)
+            )
         else:
-            # The table has seen few games at first, and may say less than nothing.
-            options = ops.clip(options, 0.0, 1.0)
-            expected = ops.sum(chances * options, axis=-1)
-            later = credits(values, expected, rewards)
-            returns = ops.concatenate([expected + later, rewards[:, None]], axis=1)
             action_losses = -ops.sum(ops.log(expected + EPSILON), axis=1)
         # Nobody looks where the last frame says. A step of a location is 1/stddev times
         # as loud as one of an action, and the core would hear little else.

@@ -67,6 +67,18 @@ def moved(xp, paddle, action):
     return xp.clip(paddle + action - 1, 0, SIZE - 2)
 
 
+def turns_in_the_end(rules, state):
+    """Whether a ball's column changes with the last step: bools, `(games,)`.
+
+    Args:
+        rules: `"A"` or `"B"`.
+        state: How games begin, a NumPy array.
+    """
+    for _ in range(FRAMES):
+        before, state = state, transition(rules, np, state, 1)
+    return _pixel(np, before[:, 0]) != _pixel(np, state[:, 0])
+
+
 def observation(xp, state, row):
     """What the screen shows with the ball in a row: bools, `(games, 24, 24, 1)`."""
     ball, paddle = _pixel(xp, state[:, 0])[:, None, None], state[:, 2][:, None, None]

@@ -200,6 +200,30 @@ def test_games_follow_their_seed(catch, game):
     assert (games[0][0] != first_batch).any()
 
 
+def test_balls_that_turn_in_the_end(game):
+    # The second is at 7.98 before the last step and at 8.02 after it.
+    starts = [[7, 0, 11], [7, 1 / 22.5, 11], [7, 1 / 24, 11], [0, -1 / 3, 11]]
+    states = np.array(starts, "float32")
+    turning = game.turns_in_the_end("B", states)
+    np.testing.assert_array_equal(turning[:3], [False, True, False])
+    for row, state in zip(turning, states, strict=True):
+        columns = []
+        for _ in range(23):
+            state = game.transition("B", np, state[None], 1)[0]
+            columns.append(np.floor(state[0]))
+        assert row == (columns[-1] != columns[-2])
+
+
+def test_some_games_are_chosen_for_balls_that_turn(catch, game):
+    games = catch.Games("B", 400, batches=1, seed=0)
+    usual = game.turns_in_the_end("B", games[0][0]).mean()
+    games.turning = 0.5
+    chosen = game.turns_in_the_end("B", games[0][0])
+    assert chosen[:200].all()
+    assert chosen[200:].mean() == pytest.approx(usual, abs=0.06)
+    assert usual == pytest.approx(1 / 6, abs=0.06)
+
+
 def drawn_once(agent, count):
     """What is drawn for these games: the same from now on."""
     noise = agent.noise(count)
@@ -250,9 +274,10 @@ def test_what_is_drawn_follows_the_policy(make_agent, game, rng):
     np.testing.assert_allclose((drawn - expected).mean(axis=(0, 1)), 0, atol=0.01)
 
 
-def test_objective(make_agent, game, rng):
+@pytest.mark.parametrize("learning", ["expected", "reinforce"])
+def test_objective(learning, make_agent, game, rng):
     """The loss of 23 frames and 22 locations, worked out with NumPy."""
-    agent = make_agent(stddev=0.05, entropy_weight=0.5)
+    agent = make_agent(stddev=0.05, entropy_weight=0.5, learning=learning)
     agent.compile()
     table = rng.normal(size=agent.prospects.table.shape).astype("float32")
     agent.prospects.table.assign(table / 10)
@@ -266,9 +291,10 @@ def test_objective(make_agent, game, rng):
     )
     entropy = -(np.exp(log_probs) * log_probs).sum(axis=-1)
     table, losses = table.reshape(24, 48), []
-    for states, errors, logs, reward in zip(
+    for states, errors, actions, logs, reward in zip(
         played["states"],
         noise[..., :2],
+        played["actions"],
         log_probs,
         played["caught"],
         strict=True,
@@ -279,16 +305,23 @@ def test_objective(make_agent, game, rng):
             return table[frame, int(lands - paddle) + 23]
 
         values = [worth(frame, states[frame, 2]) for frame in range(24)]
-        lucks, terms = [], []
+        lucks, options, terms = [], [], []
         for frame in range(23):
             moves = [np.clip(states[frame, 2] + move, 0, 22) for move in (-1, 0, 1)]
             after = [worth(frame + 1, paddle) for paddle in moves]
-            expected = np.exp(logs[frame]) @ np.clip(after, 0, 1)
+            options.append(np.clip(after, 0, 1))
+            expected = np.exp(logs[frame]) @ options[-1]
             lucks.append(values[frame + 1] - expected)
-            terms.append(-np.log(expected + 0.05))
+            if learning == "expected":
+                terms.append(-np.log(expected + 0.05))
         for frame in range(23):
             error = reward - sum(lucks[frame:]) - values[frame]
             terms.append(error**2 * 23 / 24)
+            if learning == "reinforce":
+                action, mean = actions[frame], np.exp(logs[frame]) @ options[frame]
+                later = reward - sum(lucks[frame + 1 :]) - values[frame + 1]
+                gain = options[frame][action] - mean + later
+                terms.append(-logs[frame, action] * gain / (mean + 0.05))
         terms.append((reward - values[23]) ** 2 * 23 / 24)
         for frame in range(22):
             density = -0.5 * errors[frame] @ errors[frame]
@@ -302,27 +335,7 @@ def test_objective(make_agent, game, rng):
     assert float(caught) == pytest.approx(played["caught"].mean())
 
 
-def test_objective_of_reinforce(make_agent, game, rng):
-    """The same with what was drawn, and the worth of a state as the baseline."""
-    agent = make_agent(stddev=0.05, entropy_weight=0.0, learning="reinforce")
-    agent.compile()
-    table = rng.normal(size=agent.prospects.table.shape).astype("float32")
-    agent.prospects.table.assign(table / 10)
-    games = ops.convert_to_tensor(game.begin("A", rng, 40))
-    drawn_once(agent, 40)
-    played = agent(games, training=True)
-    loss = ops.convert_to_numpy(agent.compute_loss(games, None, played))
-    values = ops.convert_to_numpy(agent.prospects(played["states"])[0])
-    played = {name: ops.convert_to_numpy(value) for name, value in played.items()}
-    chances = np.exp(played["logits"])
-    chances /= chances.sum(axis=-1, keepdims=True)
-    taken = np.take_along_axis(chances, played["actions"][..., None], axis=-1)[..., 0]
-    gains = played["caught"][:, None] - values
-    terms = -(np.log(taken) * gains[:, :-1]).sum(axis=1)
-    terms -= 0.05 * (played["log_probs"] * gains[:, :-1])[:, :-1].sum(axis=1)
-    assert loss == pytest.approx(
-        np.mean(terms / 23 + (gains**2).mean(axis=1)), rel=1e-4
-    )
+def test_another_learning_is_refused(make_agent):
     with pytest.raises(ValueError, match="`learning` must be"):
         make_agent(learning="hybrid")
 
