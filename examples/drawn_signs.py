@@ -1,21 +1,10 @@
-"""Draws road signs into photos, where there are few photos of signs.
+"""Draws road signs into photos: what `road_signs.py` learns from besides photos.
 
-    python examples/drawn_signs.py --data road_signs --output drawn
-    python examples/photos.py --data road_signs --more drawn
-
-`road_signs` is the Road Sign Detection dataset: class folders of which three hold some
-thirty photos each. What their signs look like is known, and so they can be drawn: each
-class a few hundred times, turned, tilted, faded and blurred, at any place of any photo
-of the class that there is most of. The photos are those that `photos.py` trains with
-for the same seed, and no other.
+The signs are those of the Road Sign Detection dataset. What they look like is known,
+and so they can be drawn: turned, tilted, faded and blurred, at any place of a photo.
 """
 
-import argparse
-import collections
-from pathlib import Path
-
 import numpy as np
-import photos_data
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
 
 SIDE = 256  # of a drawing, in pixels
@@ -97,16 +86,17 @@ def trafficlight(drawing, rng):
 DRAWN = {draw.__name__: draw for draw in (crosswalk, speedlimit, stop, trafficlight)}
 
 
-def sign(name, rng):
+def sign(name, side, rng):
     """A sign as a camera may see it: an image with transparency around the sign."""
     picture = Image.new("RGBA", (SIDE, SIDE))
     DRAWN[name](ImageDraw.Draw(picture), rng)
-    corners = np.array([(0, 0), (0, SIDE), (SIDE, SIDE), (SIDE, 0)])
-    corners = corners + rng.uniform(-1, 1, (4, 2)) * 0.14 * SIDE
+    picture = picture.resize((side, side), Image.Resampling.BOX)
+    corners = np.array([(0, 0), (0, side), (side, side), (side, 0)])
+    corners = corners + rng.uniform(-1, 1, (4, 2)) * 0.14 * side
     picture = picture.transform(
         picture.size, Image.Transform.QUAD, corners.ravel().tolist(), Image.BILINEAR
     ).rotate(rng.normal(0, 6), Image.BILINEAR)
-    colours, cover = picture.convert("RGB"), picture.getchannel("A")
+    cover, colours = picture.getchannel("A"), picture.convert("RGB")
     for enhance, low, high in (
         (ImageEnhance.Color, 0.5, 1.2),
         (ImageEnhance.Brightness, 0.3, 1.1),
@@ -114,22 +104,21 @@ def sign(name, rng):
         colours = enhance(colours).enhance(rng.uniform(low, high))
     haze = Image.new("RGB", picture.size, shade(rng, 140, 150, 160, by=80))
     colours = Image.blend(colours, haze, rng.beta(1, 4))
-    side = round(np.exp(rng.uniform(*np.log(SIZES))))
     blur = ImageFilter.GaussianBlur(rng.exponential(0.6))
-    size = (side, side)
-    colours, cover = (
-        layer.resize(size, Image.Resampling.BOX).filter(blur)
-        for layer in (colours, cover)
-    )
+    colours, cover = (layer.filter(blur) for layer in (colours, cover))
     colours.putalpha(cover)
     return colours
 
 
 def put(photo, name, rng):
-    """A photo with a sign of a class at some place, on a pole."""
+    """Puts a sign of a class on a pole, at some place of a photo.
+
+    Returns:
+        The photo, and the middle of the sign, `(x, y)`, in pixels.
+    """
     photo = photo.convert("RGB")
-    picture = sign(name, rng)
-    side = picture.width
+    side = round(np.exp(rng.uniform(*np.log(SIZES))))
+    picture = sign(name, side, rng)
     x, y = (
         int(rng.uniform(-side / 8, max(1, length - 7 * side / 8)))
         for length in photo.size
@@ -141,41 +130,4 @@ def put(photo, name, rng):
             shade(rng, *[rng.uniform(40, 180)] * 3, by=10),
         )
     photo.paste(picture, (x, y), picture)
-    return photo
-
-
-def main(arguments=None):
-    """Writes photos with signs into class folders."""
-    options = parse_arguments(arguments)
-    classes, paths, labels = photos_data.find(options.data)
-    if sorted(classes) != sorted(DRAWN):
-        raise SystemExit(
-            f"--data must hold folders {sorted(DRAWN)}. Received: {sorted(classes)}"
-        )
-    rows = photos_data.split(paths, labels, options.seed)["train"]
-    [(most, _)] = collections.Counter(labels[rows]).most_common(1)
-    rows = rows[labels[rows] == most]
-    rng = np.random.default_rng(options.seed)
-    for name in classes:
-        folder = options.output / name
-        folder.mkdir(parents=True)
-        for index in range(options.number):
-            with Image.open(paths[rng.choice(rows)]) as photo:
-                put(photo, name, rng).save(folder / f"{index:04}.jpg")
-
-
-def parse_arguments(arguments=None):
-    """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("--data", type=Path, required=True, help="folder of class folders")
-    add("--output", type=Path, required=True, help="folder, which must not be there")
-    add("--number", type=int, default=400, help="of photos of each class")
-    add("--seed", type=int, default=0, help="of `photos.py`")
-    return parser.parse_args(arguments)
-
-
-if __name__ == "__main__":
-    main()
+    return photo, (x + side / 2, y + side / 2)

@@ -30,7 +30,7 @@ from runs import begin_run, end_run, falling_adam, keep, read_curves, save_bare
 
 import keras_ram
 
-NOT_SETTINGS = ("data", "more", "output", "verbose")
+NOT_SETTINGS = ("data", "output", "verbose")
 
 
 class Balanced(keras.callbacks.Callback):
@@ -57,16 +57,14 @@ def main(arguments=None):
     folder = options.output / options.name
     settings = begin_run(folder, options, NOT_SETTINGS)
     keras.utils.set_random_seed(options.seed)
-    names, paths, labels = find(options.data, options.against)
+    names, paths, labels = photos_data.find(options.data)
+    if options.against:
+        labels = (labels != names.index(options.against)).astype("int32")
+        names = [options.against, f"not {options.against}"]
     sides = photos_data.split(paths, labels, options.seed)
     images = photos_data.read(paths, options.size)
     data = {side: (images[rows], labels[rows]) for side, rows in sides.items()}
     shape = images.shape[1:]
-    if options.more:
-        more, paths_of_more, labels_of_more = find(options.more, options.against)
-        if more != names:
-            raise SystemExit(f"--more must hold {names}. Received: {more}")
-        data["more"] = photos_data.read(paths_of_more, options.size), labels_of_more
     model = photos_models.make_ram(shape, names, options)
     cnn = see(model, data, options, folder)
     point(model, cnn, data, options, folder)
@@ -93,15 +91,6 @@ def main(arguments=None):
     end_run(folder, result)
     for name in ("ram", "cnn"):
         print(name, json.dumps(result[name]["test"]))
-
-
-def find(folder, against):
-    """Finds photos, as `photos_data.find`, or those of one class and all others."""
-    names, paths, labels = photos_data.find(folder)
-    if against:
-        labels = (labels != names.index(against)).astype("int32")
-        names = [against, f"not {against}"]
-    return names, paths, labels
 
 
 def see(model, data, options, folder):
@@ -165,8 +154,7 @@ def point(model, cnn, data, options, folder):
 def varied(data, options, seed, shrink=(1,)):
     """An epoch of other photos of the same classes."""
     batches = steps_of(1, data, options)
-    sources = [data[name] for name in ("train", "more") if name in data]
-    return photos_data.Varied(sources, options.batch_size, batches, seed, shrink)
+    return photos_data.Varied(*data["train"], options.batch_size, batches, seed, shrink)
 
 
 def steps_of(epochs, data, options):
@@ -232,7 +220,6 @@ def parse_arguments(arguments=None):
     )
     add = parser.add_argument
     add("--data", type=Path, required=True, help="folder of class folders")
-    add("--more", type=Path, help="folder of other photos of the same classes")
     add("--against", metavar="CLASS", help="tell this class from all others")
     add("--size", type=int, nargs=2, default=(400, 300), help="height and width")
     add("--patch-size", type=int, default=60)

@@ -111,8 +111,8 @@ class Varied(keras.utils.PyDataset):
     """Training photos, each class as often, varied in place, size, angle and light.
 
     Args:
-        sources: Sequence of images, bytes `(n, height, width, channels)`, and labels,
-            `(n,)`. A photo comes from each as often.
+        images: Bytes, `(n, height, width, channels)`.
+        labels: `(n,)`.
         batch_size: Int.
         batches: Int, of an epoch.
         seed: Int.
@@ -120,9 +120,11 @@ class Varied(keras.utils.PyDataset):
             over each of these of their height and width.
     """
 
-    def __init__(self, sources, batch_size, batches, seed, shrink=(1,), **kwargs):
+    def __init__(
+        self, images, labels, batch_size, batches, seed, shrink=(1,), **kwargs
+    ):
         super().__init__(**kwargs)
-        self.sources, self.shrink = sources, shrink
+        self.images, self.labels, self.shrink = images, labels, shrink
         self.batch_size, self.batches, self.seed = batch_size, batches, seed
         self.epoch = 0
 
@@ -134,14 +136,11 @@ class Varied(keras.utils.PyDataset):
 
     def __getitem__(self, index):
         rng = np.random.default_rng([self.seed, self.epoch, index])
-        classes = rng.integers(self.sources[0][1].max() + 1, size=self.batch_size)
-        photos = [vary(self._draw(label, rng), rng) for label in classes]
+        classes = rng.integers(self.labels.max() + 1, size=self.batch_size)
+        rows = [rng.choice(np.flatnonzero(self.labels == label)) for label in classes]
+        photos = [vary(self.images[row], rng) for row in rows]
         factor = self.shrink[index % len(self.shrink)]
         return np.stack([shrunk(photo, factor) for photo in photos]), classes
-
-    def _draw(self, label, rng):
-        images, labels = self.sources[rng.integers(len(self.sources))]
-        return images[rng.choice(np.flatnonzero(labels == label))]
 
 
 def shrunk(image, factor):
