@@ -22,14 +22,13 @@ def places(features, number):
     return keras_ram.Peaks()(weighed(features))
 
 
-def make_backbone(side, channels=1):
+def make_backbone(side):
     """Looks at a patch of any scale: what it shows, and where.
 
     Args:
         side: Int, the cells along a side of the patch.
-        channels: Int, of the images.
     """
-    patch = keras.Input((side, side, channels))
+    patch = keras.Input((side, side, 1))
     fine = convolve(patch, 24, 4, 2)
     coarse = convolve(convolve(fine, 32, 4, 2), 32, 3, 1)
     what = layers.Flatten()(convolve(coarse, 48, 4, 2))
