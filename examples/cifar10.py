@@ -6,10 +6,9 @@
 
 Of an image of 32x32 pixels a glimpse shows the 8x8 around a location, 16x16 in cells of
 two pixels, and 32x32 in cells of four. The same convolutions look at all. The model
-first learns while it looks at the quarters of each image, one after the other
-(`keras_ram.Pointing`), and then where to look from rewards. From rewards alone the
-policy goes to a corner, and stays there. The images are mirrored and moved afresh in
-each epoch.
+is taught to look at quarters of the image, one after the other (`keras_ram.Pointing`),
+because from rewards alone the policy goes to a corner, and stays there. The images are
+mirrored and moved afresh in each epoch.
 
 A run writes settings, curves and errors to OUTPUT/sSEED/result.json, and the model to
 model.keras beside it. Stopped in between, it goes on from the last epoch. The epoch is
@@ -61,6 +60,9 @@ def load(folder):
 class Varied(keras.utils.PyDataset):
     """Batches of training images, mirrored and moved afresh in each epoch.
 
+    The targets are the quarters of each image and its class, as `keras_ram.Pointing`
+    takes them.
+
     Args:
         images: Bytes, `(n, 32, 32, 3)`.
         labels: `(n,)`.
@@ -92,16 +94,8 @@ class Varied(keras.utils.PyDataset):
         mirrored = rng.random((self.batch_size, 1)) < 0.5
         x = np.where(mirrored, x[:, ::-1], x)
         images = self.images[rows[:, None, None], y[:, :, None], x[:, None, :]]
-        return images, self.labels[rows]
-
-
-class Sweeps(Varied):
-    """The same, as `keras_ram.Pointing` takes it: with the quarters of each image."""
-
-    def __getitem__(self, index):
-        images, labels = super().__getitem__(index)
-        places = np.broadcast_to(QUARTERS, (len(labels), *QUARTERS.shape))
-        return images, {"places": places, "classes": labels}
+        places = np.broadcast_to(QUARTERS, (len(rows), *QUARTERS.shape))
+        return images, {"places": places, "classes": self.labels[rows]}
 
 
 def make_backbone(filters):
@@ -141,21 +135,6 @@ def make(options):
     return model
 
 
-def point(model, steps, options):
-    """Begins to teach a model: to look at the quarters, and to classify."""
-    pointing = keras_ram.Pointing(model, NEAR, options.weight)
-    pointing.compile(falling_adam(options.learning_rate, steps))
-    return pointing
-
-
-def reward(model, steps, options):
-    """Begins to teach a model from rewards, at a tenth of the rate."""
-    model.compile(
-        falling_adam(options.learning_rate / 10, steps), episodes=options.episodes
-    )
-    return model
-
-
 def train(options):
     """Trains, chooses the epoch on validation, and tests it once."""
     folder = options.output / f"s{options.seed}"
@@ -166,32 +145,28 @@ def train(options):
     kept, order = order[:VALIDATION], order[VALIDATION:]
     held = {"validation": (images[kept], labels[kept]), "test": test}
     model = make(options)
-    curves = {}
-    for begin, batches_of, epochs in (
-        (point, Sweeps, options.epochs),
-        (reward, Varied, options.reward_epochs),
-    ):
-        stage = folder / begin.__name__
-        stage.mkdir(exist_ok=True)
-        scores = read_curves(stage / "curves.csv")["val_accuracy"]
-        batches = batches_of(
-            images[order], labels[order], options.batch_size, options.seed, len(scores)
-        )
-        learning = begin(model, epochs * len(batches), options)
-        learning.fit(
-            batches,
-            epochs=epochs,
-            shuffle=False,
-            verbose=options.verbose,
-            callbacks=[
-                Score(model, *held["validation"]),
-                *keep(stage, "val_accuracy", scores),
-            ],
-        )
-        learning.load_weights(stage / "best.weights.h5")
-        curves[begin.__name__] = read_curves(stage / "curves.csv")
+    model.compile()
+    pointing = keras_ram.Pointing(model, NEAR, options.weight)
+    scores = read_curves(folder / "curves.csv")["val_accuracy"]
+    batches = Varied(
+        images[order], labels[order], options.batch_size, options.seed, len(scores)
+    )
+    steps = options.epochs * len(batches)
+    pointing.compile(falling_adam(options.learning_rate, steps))
+    pointing.fit(
+        batches,
+        epochs=options.epochs,
+        shuffle=False,
+        verbose=options.verbose,
+        callbacks=[
+            Score(model, *held["validation"]),
+            *keep(folder, "val_accuracy", scores),
+        ],
+    )
+    pointing.load_weights(folder / "best.weights.h5")
     save_bare(model, (SIZE, SIZE, 3), folder / "model.keras")
     errors = {name: error(model, *split) for name, split in held.items()}
+    curves = read_curves(folder / "curves.csv")
     end_run(folder, {"settings": settings, "errors": errors, "curves": curves})
     print({name: f"{share:.2%}" for name, share in errors.items()})
 
@@ -205,13 +180,11 @@ def parse_arguments(arguments=None):
     add("--data-dir", type=Path, help="folder with the images; without, a download")
     add("--glimpses", type=int, default=4)
     add("--filters", type=int, nargs="+", default=(32, 64, 96, 96))
-    add("--epochs", type=int, default=20, help="of quarters")
-    add("--reward-epochs", type=int, default=2)
+    add("--epochs", type=int, default=20)
     add("--batch-size", type=int, default=100)
     add("--learning-rate", type=float, default=2e-3)
     add("--weight", type=float, default=0.1, help="of places, beside classes")
     add("--stddev", type=float, default=0.1, help="of the policy")
-    add("--episodes", type=int, default=2, help="of an image in a step of rewards")
     add("--seed", type=int, default=0)
     add("--output", type=Path, default=Path("results/cifar10"))
     add("--verbose", type=int, default=2, help="as in `fit`")

@@ -28,7 +28,8 @@ def test_an_image_is_moved_by_up_to_four_pixels_or_mirrored(images):
     wide = np.pad(images[0], ((0, 0), (4, 4), (4, 4), (0, 0)), "reflect")
     ways = set()
     for index in range(3):
-        for image, label in zip(*varied(images)[index], strict=True):
+        shown, targets = varied(images)[index]
+        for image, label in zip(shown, targets["classes"], strict=True):
             found = [
                 (y - 4, x - 4, turn)
                 for row in np.flatnonzero(images[1] == label)
@@ -46,7 +47,7 @@ def test_an_image_is_moved_by_up_to_four_pixels_or_mirrored(images):
 def test_each_image_comes_once_in_an_epoch(images):
     labels = np.arange(20)
     batches = varied((images[0], labels))
-    seen = np.concatenate([batches[index][1] for index in range(len(batches))])
+    seen = np.concatenate([targets["classes"] for _, targets in batches])
     assert len(seen) == len(set(seen)) == 18
 
 
@@ -61,7 +62,7 @@ def test_epochs_differ_and_follow_the_seed(images):
 
 
 def test_quarters_fill_the_image(images):
-    _, targets = cifar10.Sweeps(*images, batch_size=6, seed=0, epoch=0)[0]
+    _, targets = varied(images)[0]
     assert targets["places"].shape == (6, 4, 2)
     half = cifar10.PATCH * cifar10.SCALES[1] / cifar10.SIZE  # where the image is 2 wide
     for spot in itertools.product((-0.94, 0, 0.94), repeat=2):
@@ -79,13 +80,12 @@ def test_a_run_ends_with_a_model_and_its_errors(rng, monkeypatch, tmp_path):
                 image = Image.fromarray(rng.integers(0, 256, (32, 32, 3), "uint8"))
                 image.save(folder / f"{index}.jpg")
     monkeypatch.setattr(cifar10, "VALIDATION", 10)
-    flags = "--epochs 2 --reward-epochs 1 --batch-size 10 --filters 2 2 --verbose 0"
+    flags = "--epochs 2 --batch-size 10 --filters 2 2 --verbose 0"
     paths = ["--data-dir", str(tmp_path / "images"), "--output", str(tmp_path / "runs")]
     cifar10.train(cifar10.parse_arguments([*flags.split(), *paths]))
     folder = tmp_path / "runs" / "s0"
     result = json.loads((folder / "result.json").read_text())
-    assert len(result["curves"]["point"]["val_accuracy"]) == 2
-    assert len(result["curves"]["reward"]["val_accuracy"]) == 1
+    assert len(result["curves"]["val_accuracy"]) == 2
     model = keras.saving.load_model(folder / "model.keras")
     _, test = cifar10.load(tmp_path / "images")
     wrong = model.predict(test[0], verbose=0).argmax(axis=1) != test[1]
