@@ -1,7 +1,7 @@
 """Trains a model to classify CIFAR-10 through four glimpses of 8x8 cells.
 
     python examples/cifar10.py                      # downloads CIFAR-10
-    python examples/cifar10.py --data-dir FOLDER    # with train/CLASS/, test/CLASS/
+    python examples/cifar10.py --data-dir FOLDER    # JPEG in train/CLASS/, test/CLASS/
     KERAS_BACKEND=jax python examples/cifar10.py    # faster on a processor
 
 Of an image of 32x32 pixels a glimpse shows the 8x8 around a location, 16x16 in cells of
@@ -22,16 +22,7 @@ import keras
 import numpy as np
 import photos_data
 from keras import layers
-from runs import (
-    Score,
-    begin_run,
-    end_run,
-    error,
-    falling_adam,
-    keep,
-    read_curves,
-    save_bare,
-)
+from runs import Score, begin_run, end_with_best, falling_adam, keep, read_curves
 
 import keras_ram
 
@@ -40,9 +31,7 @@ QUARTERS = np.array([(x, y) for x in (-0.45, 0.45) for y in (-0.45, 0.45)], "flo
 NEAR = 0.25  # so near its middle one has looked at a quarter
 MOVED = 4  # pixels at the most
 VALIDATION = 5000
-CLASS_NAMES = (
-    "airplane automobile bird cat deer dog frog horse ship truck".split()  # in order
-)
+CLASS_NAMES = "airplane automobile bird cat deer dog frog horse ship truck".split()
 
 
 def load(folder):
@@ -99,14 +88,14 @@ class Varied(keras.utils.PyDataset):
 
 
 def make_backbone(filters):
-    """Looks at a patch: convolutions in pairs, a pair for each halving of its side."""
+    """Looks at a patch: two convolutions, half the height and width, and the others."""
     patch = keras.Input((PATCH, PATCH, 3))
     features = layers.Rescaling(4, -2)(patch)
-    for number in filters:
+    for index, number in enumerate(filters):
         features = layers.Conv2D(number, 3, padding="same", use_bias=False)(features)
         features = layers.BatchNormalization(momentum=0.98)(features)
         features = layers.ReLU()(features)
-        if number == filters[1]:
+        if index == 1:
             features = layers.MaxPooling2D(2)(features)
     return keras.Model(patch, layers.Flatten()(features))
 
@@ -163,12 +152,7 @@ def train(options):
             *keep(folder, "val_accuracy", scores),
         ],
     )
-    pointing.load_weights(folder / "best.weights.h5")
-    save_bare(model, (SIZE, SIZE, 3), folder / "model.keras")
-    errors = {name: error(model, *split) for name, split in held.items()}
-    curves = read_curves(folder / "curves.csv")
-    end_run(folder, {"settings": settings, "errors": errors, "curves": curves})
-    print({name: f"{share:.2%}" for name, share in errors.items()})
+    end_with_best(pointing, held, folder, settings)
 
 
 def parse_arguments(arguments=None):

@@ -81,6 +81,25 @@ def error(model, images, labels):
     return float(np.mean(logits.argmax(axis=1) != labels))
 
 
+def end_with_best(pointing, held, folder, settings):
+    """Ends a run with its best epoch: saves the model, and counts its errors once.
+
+    Args:
+        pointing: The `keras_ram.Pointing` that taught the model.
+        held: Dict of images and labels by the name of the split.
+        folder: Path, of the run.
+        settings: As from `begin_run`.
+    """
+    pointing.load_weights(folder / "best.weights.h5")
+    model = pointing.model
+    images, _ = held["validation"]
+    save_bare(model, images.shape[1:], folder / "model.keras")
+    errors = {name: error(model, *split) for name, split in held.items()}
+    curves = read_curves(folder / "curves.csv")
+    end_run(folder, {"settings": settings, "errors": errors, "curves": curves})
+    print({name: f"{share:.2%}" for name, share in errors.items()})
+
+
 def falling_adam(learning_rate, steps, alpha=0.0, clipnorm=5.0):
     """Adam with clipped gradients, whose rate falls by a cosine.
 

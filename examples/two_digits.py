@@ -22,16 +22,7 @@ import keras
 import numpy as np
 from finding import begin, make_backbone
 from paper_tasks import distort, load
-from runs import (
-    Score,
-    begin_run,
-    end_run,
-    error,
-    falling_adam,
-    keep,
-    read_curves,
-    save_bare,
-)
+from runs import Score, begin_run, end_with_best, falling_adam, keep, read_curves
 
 import keras_ram
 from keras_ram import datasets
@@ -139,11 +130,11 @@ def train(options):
     settings = begin_run(folder, options, ("output", "data_dir", "verbose"))
     keras.utils.set_random_seed(options.seed)
     training, validation, test = load(options.data_dir)
-    held = {
-        name: canvases(*split, options.task, np.random.default_rng(seed))
-        for name, split, seed in (("validation", validation, 1), ("test", test, 2))
-    }
-    images, targets = held["validation"]
+    held = {}
+    for name, split, seed in (("validation", validation, 1), ("test", test, 2)):
+        rng = np.random.default_rng(seed)
+        images, targets = canvases(*split, options.task, rng)
+        held[name] = images, targets["classes"]
     model = make(training, options)
     model.compile()
     pointing = keras_ram.Pointing(model, NEAR, options.weight)
@@ -151,26 +142,18 @@ def train(options):
         falling_adam(options.learning_rate, options.epochs * options.steps, 0.02)
     )
     scores = read_curves(folder / "curves.csv")["val_accuracy"]
-    few = options.images
+    some = (values[: options.images] for values in held["validation"])
     pointing.fit(
         TwoDigits(*training, options, len(scores)),
         epochs=options.epochs,
         shuffle=False,
         verbose=options.verbose,
         callbacks=[
-            Score(model, images[:few], targets["classes"][:few]),
+            Score(model, *some),
             *keep(folder, "val_accuracy", scores),
         ],
     )
-    pointing.load_weights(folder / "best.weights.h5")
-    save_bare(model, (SIZE, SIZE, 1), folder / "model.keras")
-    errors = {
-        name: error(model, images, targets["classes"])
-        for name, (images, targets) in held.items()
-    }
-    curves = read_curves(folder / "curves.csv")
-    end_run(folder, {"settings": settings, "errors": errors, "curves": curves})
-    print({name: f"{share:.2%}" for name, share in errors.items()})
+    end_with_best(pointing, held, folder, settings)
 
 
 def parse_arguments(arguments=None):

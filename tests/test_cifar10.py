@@ -70,6 +70,11 @@ def test_quarters_fill_the_image(images):
         assert ways.min() < half
 
 
+@pytest.mark.parametrize("filters", [(2, 3, 4, 5), (5, 5, 5, 5)])
+def test_a_patch_is_halved_once(filters):
+    assert cifar10.make_backbone(filters).output_shape == (None, 4 * 4 * 5)
+
+
 @pytest.mark.slow
 def test_a_run_ends_with_a_model_and_its_errors(rng, monkeypatch, tmp_path):
     for split, number in (("train", 4), ("test", 2)):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "examples"))
+import runs
 import two_digits
 
 
@@ -71,7 +72,7 @@ def test_a_run_ends_with_a_model_and_its_errors(digits, monkeypatch, tmp_path):
     assert len(result["curves"]["loss"]) == 2
     model = keras.saving.load_model(tmp_path / "pair-s0" / "model.keras")
     images, targets = two_digits.canvases(*digits, "pair", np.random.default_rng(2))
-    error = two_digits.error(model, images, targets["classes"])
+    error = runs.error(model, images, targets["classes"])
     assert error == result["errors"]["test"]
     with pytest.raises(SystemExit, match="holds a finished run"):
         two_digits.train(options)
