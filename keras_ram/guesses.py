@@ -40,6 +40,20 @@ def confidence(logits, multi_label):
     return ops.max(ops.softmax(logits), axis=-1)
 
 
+def is_sure(logits, least, multi_label):
+    """Whether the confidence is at least a probability: bools of shape `(...)`.
+
+    Compared is what speaks against the guess. Near 1 few floats are left for its
+    probability, and the last bit of a rounding would decide; near 0 there are plenty.
+    """
+    if multi_label:
+        doubt = -ops.expm1(-ops.sum(ops.softplus(-ops.abs(logits)), axis=-1))
+    else:
+        others = ops.sort(ops.softmax(logits), axis=-1)[..., :-1]
+        doubt = ops.sum(others, axis=-1)
+    return doubt <= 1 - least
+
+
 def draw_guess(logits, multi_label, seed):
     """A guess, drawn with its probability, as `best_guess` gives it."""
     if multi_label:

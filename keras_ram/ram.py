@@ -68,7 +68,7 @@ class RAM(Looking):
             be looked at. See `GlimpseCell`.
         stop_confidence: `None`, or the probability of a guess (of a set as a whole)
             from which on the model is sure at inference, and takes no more glimpses
-            of that image.
+            of that image. At 1 it never is.
         class_names: `None`, or a sequence of `num_classes` different strings, which
             pictures, `classify` and artifacts show. Without them `fit` takes those
             of the data, if they have an attribute of this name.

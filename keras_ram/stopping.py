@@ -26,7 +26,7 @@ def stop_when_sure(rollout, confidence, multi_label=False):
     if confidence is None:
         count = ops.zeros_like(logits[:, 0, 0], dtype="int32") + length
         return {**rollout, "num_glimpses": count}
-    sure = guesses.confidence(logits, multi_label) >= confidence  # (B, T)
+    sure = guesses.is_sure(logits, confidence, multi_label)  # (B, T)
     first = ops.cast(ops.argmax(sure, axis=1), "int32") + 1
     count = ops.where(ops.any(sure, axis=1), first, length)
     stopped = {n: _repeat_last(rollout[n], count) for n in ("locations", "logits")}
@@ -81,7 +81,7 @@ def look_until_sure(step, guess, state, confidence, multi_label, length, shrink)
             ),
         }
         if confidence is not None:
-            enough = guesses.confidence(logits, multi_label) >= confidence
+            enough = guesses.is_sure(logits, confidence, multi_label)
             sure = ops.logical_or(sure, enough)
         if shrink:
             (left,) = ops.nonzero(ops.logical_not(sure))

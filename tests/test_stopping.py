@@ -7,6 +7,7 @@ from backends import FEW_STEPS, JIT
 from keras import ops
 
 import keras_ram
+from keras_ram import guesses
 from keras_ram.stopping import stop_when_sure
 
 
@@ -34,6 +35,21 @@ def test_the_stop_by_hand():
     whole = numpy(stop_when_sure(rollout, None))
     assert whole["num_glimpses"].tolist() == [3, 3, 3]
     np.testing.assert_array_equal(whole["locations"], locations)
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_the_last_bit_does_not_decide(multi_label):
+    """Where a probability is near 1, float32 has it as 1 or as the number before."""
+    certain = np.linspace(14, 20, 100, dtype="float32")
+    logits = np.stack([certain, -certain, -certain], axis=1)
+    assert ops.max(guesses.confidence(logits, multi_label)) == 1
+    sure = {
+        least: ops.convert_to_numpy(guesses.is_sure(logits, least, multi_label))
+        for least in (0.0, 0.9999, 1.0)
+    }
+    assert sure[0.0].all()
+    assert sure[0.9999].all()
+    assert not sure[1.0].any()
 
 
 @pytest.fixture(scope="module")
