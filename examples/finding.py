@@ -2,9 +2,11 @@
 
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, ops
+from runs import falling_adam
 
 import keras_ram
+from keras_ram.pointing import pull
 
 
 def convolve(features, filters, size, strides):
@@ -69,6 +71,41 @@ def learn_digits(model, images, labels, steps, seed):
         classifier.train_on_batch(cut / np.float32(255), labels[rows])
 
 
+def learn_to_find(backbone, windows):
+    """Shows a backbone patches: is a digit there, where, and which?
+
+    Args:
+        backbone: What looks at a patch.
+        windows: A `keras.utils.PyDataset` of patches, and dicts of `"there"`, `"place"`
+            and `"class"`, targets and weights.
+    """
+    features = layers.Dense(256, "relu")(backbone.output)
+    sizes = {"there": 1, "place": 2, "class": 10}
+    answers = {
+        name: layers.Dense(size, name=name)(features) for name, size in sizes.items()
+    }
+    finder = keras.Model(backbone.input, answers)
+    losses = {
+        "there": keras.losses.BinaryCrossentropy(from_logits=True),
+        "place": distance,
+        "class": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    }
+    finder.compile(falling_adam(1e-3, len(windows), alpha=0.02), losses)
+    finder.fit(windows, verbose=2)
+
+
+def distance(places, answers):
+    """The error of a place: near it in proportion to its square, far from it slower."""
+    squares = ops.sum(ops.square(places - answers), axis=-1)
+    return 1 - ops.exp(-50 * squares) + 0.2 * pull(squares, 0.1)
+
+
+def look_near(model):
+    """Lets the policy of a new model look not too far at first."""
+    kernel = model.location_sampler.mean.kernel
+    kernel.assign(0.1 * kernel)
+
+
 def begin(model, size, training, options):
     """Builds a model, which looks near at first, and knows what digits look like.
 
@@ -79,7 +116,6 @@ def begin(model, size, training, options):
         options: What the command line gave, `digit_steps` and `seed`.
     """
     model.build((None, size, size, 1))
-    kernel = model.location_sampler.mean.kernel
-    kernel.assign(0.1 * kernel)  # not too far at first
+    look_near(model)
     learn_digits(model, *training, options.digit_steps, options.seed)
     prefer_what_is_near(model)

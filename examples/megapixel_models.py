@@ -2,7 +2,7 @@
 
 import keras
 import numpy as np
-from finding import convolve, places
+from finding import convolve, look_near, places
 from keras import layers, ops
 from megapixel_data import SIDE
 
@@ -56,8 +56,7 @@ def make(options):
         multi_label=options.task == "multi",
     )
     model.build((None, options.size, options.size, 1))
-    kernel = model.location_sampler.mean.kernel
-    kernel.assign(0.1 * kernel)  # not too far at first
+    look_near(model)
     return model
 
 

@@ -12,13 +12,14 @@ from keras_ram import datasets
 
 sys.path.append(str(Path(__file__).parents[1] / "examples"))
 import every_size
+import every_size_data
 
 
 @pytest.fixture
 def options(monkeypatch, tmp_path):
     flags = (
         "--epochs 2 --steps 3 --batch-size 4 --images 20 --glimpses 4 "
-        "--digit-steps 2 --verbose 0"
+        "--find-steps 2 --verbose 0"
     ).split()
     folder = str(tmp_path / "run")
     monkeypatch.setattr(sys, "argv", ["every_size.py", *flags, "--output", folder])
@@ -35,14 +36,14 @@ def test_sizes_change_from_batch_to_batch_and_pieces_come(options, digits):
     options.epochs = 30
 
     def seen(epoch):
-        batches = every_size.EverySize(*digits, options, epoch)
+        batches = every_size_data.EverySize(*digits, options, epoch)
         images = [batches[i][0] for i in range(60)]
         # In rectangles digits have 28x28 pixels and pieces 8x8, none of them black.
         lit = [
             (np.mean((x > 0).sum(axis=(1, 2, 3))) - 28**2) / 8**2 / some
             for x in images
             if x.shape[1] != x.shape[2]
-            and (some := every_size.pieces(*x.shape[1:3])[0])
+            and (some := every_size_data.pieces(*x.shape[1:3])[0])
         ]
         return [image.shape[1:3] for image in images], np.mean(lit)
 
@@ -50,15 +51,17 @@ def test_sizes_change_from_batch_to_batch_and_pieces_come(options, digits):
     late, many = seen(29)
     assert len(set(early + late)) > 60
     assert {height == width for height, width in late} == {False, True}
-    assert 40 <= np.min(early) < 60 and np.max(early) <= 100
-    assert 40 <= np.min(late) < 60 and 300 < np.max(late) <= 400
+    for sizes in early, late:
+        assert 40 <= np.min(sizes) < 60 and 300 < np.max(sizes) <= 400
     assert few < 0.9 * many
 
 
 def test_places_are_those_of_the_digits(options, digits):
     options.steps = 40
     white = np.full_like(digits[0], 255)
-    batches = every_size.EverySize(white, digits[1], options, epoch=2)  # undistorted
+    batches = every_size_data.EverySize(
+        white, digits[1], options, epoch=2
+    )  # undistorted
     kinds = set()
     for index in range(40):
         images, targets = batches[index]
@@ -76,13 +79,32 @@ def test_places_are_those_of_the_digits(options, digits):
 
 def test_pieces_follow_the_size_of_the_digits(digits):
     white = np.full_like(digits[0], 255)
-    seen = dict(every_size.canvases(white, 20))
+    seen = dict(every_size_data.canvases(white, 20))
     # All is white: a digit and so many pieces, of which some lie on others.
     for digit, piece, number in ((14, 4, 44), (20, 6, 22), (40, 11, 5), (56, 16, 3)):
-        assert every_size.pieces(100, 100, digit) == (number, piece)
+        assert every_size_data.pieces(100, 100, digit) == (number, piece)
         lit = (seen[f"digit_{digit}"] > 0).sum(axis=(1, 2, 3))
         assert digit**2 <= lit.min() and lit.max() <= digit**2 + number * piece**2
         assert lit.max() > digit**2 + number / 2 * piece**2
+
+
+def test_windows_tell_what_is_to_be_found(digits):
+    white = np.full_like(digits[0], 255)
+    windows = every_size_data.Windows(white, digits[1], 24, 40, 64, seed=0)
+    shares = []
+    for index in range(40):
+        patches, targets, weights = windows[index]
+        assert patches.shape == (64, 24, 24, 1) and 0.99 < patches.max() <= 1.0001
+        cells = (targets["place"] + 1) / 2 * 24
+        there = weights["place"] == 1
+        np.testing.assert_array_equal(targets["there"], there)
+        for patch, (x, y) in zip(patches[there, ..., 0], cells[there], strict=True):
+            # The largest cell has 17 pixels, of which 14 and more are the digit's.
+            assert patch[int(y), int(x)] > 0.8
+        assert not weights["class"][~there].any()
+        assert (np.abs(targets["place"][weights["class"] > 0]) < 0.8).all()
+        shares.append(there.mean())
+    assert 0.4 < np.mean(shares) < 0.9
 
 
 def test_it_goes_on_with_the_model_of_an_earlier_run(options, mnist):
@@ -102,7 +124,10 @@ def test_it_goes_on_with_the_model_of_an_earlier_run(options, mnist):
 @pytest.mark.slow
 def test_a_run_ends_with_a_model_and_its_errors(options, monkeypatch, digits):
     monkeypatch.setattr(every_size, "load", lambda _: (digits,) * 3)
-    lessons = (every_size.Lesson(0.4, 2, 1), every_size.Lesson(1, 3, 0.5))
+    lessons = (
+        every_size.Lesson(0.4, 2, "random", 1),
+        every_size.Lesson(1, 3, "center", 0.5),
+    )
     monkeypatch.setattr(every_size, "LESSONS", lessons)
     every_size.train(options)
     result = json.loads((options.output / "result.json").read_text())
