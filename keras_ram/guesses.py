@@ -4,6 +4,8 @@ The logits of one class are those of a softmax. In a set each class is there or 
 itself, with the sigmoid of its logit.
 """
 
+import math
+
 import keras
 from keras import ops
 
@@ -47,11 +49,10 @@ def is_sure(logits, least, multi_label):
     probability, and the last bit of a rounding would decide; near 0 there are plenty.
     """
     if multi_label:
-        doubt = -ops.expm1(-ops.sum(ops.softplus(-ops.abs(logits)), axis=-1))
-    else:
-        others = ops.sort(ops.softmax(logits), axis=-1)[..., :-1]
-        doubt = ops.sum(others, axis=-1)
-    return doubt <= 1 - least
+        surprise = ops.sum(ops.softplus(-ops.abs(logits)), axis=-1)  # -log(confidence)
+        return surprise <= (-math.log(least) if least else math.inf)
+    others = ops.sort(ops.softmax(logits), axis=-1)[..., :-1]
+    return ops.sum(others, axis=-1) <= 1 - least
 
 
 def draw_guess(logits, multi_label, seed):
