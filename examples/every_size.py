@@ -42,7 +42,7 @@ LESSONS = (  # until which share of the training; how far of `--stddev` it explo
     Lesson(until=0.15, glimpses=2, first="random", explored=1),
     Lesson(until=0.3, glimpses=4, first="center", explored=1),
     Lesson(until=0.6, glimpses=8, first="center", explored=0.6),
-    Lesson(until=1, glimpses=10, first="center", explored=0.4),
+    Lesson(until=1, glimpses=11, first="center", explored=0.4),
 )
 NEAR = 6  # pixels from its centre one has looked at a digit
 
@@ -97,7 +97,7 @@ class Search(keras_ram.Pointing):
 
     def _errors(self, means, places):
         squares = ops.sum(ops.square((places - means) / 2 * self.size), axis=-1)
-        errors = [1 - ops.exp(-squares / 2 / near**2) for near in (4, 16, 48)]
+        errors = [1 - ops.exp(-squares / 2 / near**2) for near in (4, 16, 48, 96)]
         return sum(errors) + 0.2 * pull(squares, 4)
 
 
