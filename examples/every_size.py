@@ -98,7 +98,7 @@ class Search(keras_ram.Pointing):
     def _errors(self, means, places):
         squares = ops.sum(ops.square((places - means) / 2 * self.size), axis=-1)
         errors = [1 - ops.exp(-squares / 2 / near**2) for near in (4, 16, 48, 96)]
-        return sum(errors) + 0.2 * pull(squares, 4)
+        return sum(errors) + 0.2 * pull(squares, 4.0)
 
 
 class Score(keras.callbacks.Callback):
