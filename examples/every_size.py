@@ -27,13 +27,12 @@ from pathlib import Path
 import keras
 import numpy as np
 from every_size_data import MOST, EverySize, Windows, canvases
-from finding import learn_to_find, look_near, make_backbone
+from finding import learn_to_find, look_near, make_backbone, miss
 from keras import ops
 from paper_tasks import load
 from runs import begin_run, end_run, error, falling_adam, keep, read_curves, save_bare
 
 import keras_ram
-from keras_ram.pointing import pull
 
 PATCH = 24  # cells along a side
 SCALES = (1, 3, 8, 16)  # pixels a cell
@@ -97,8 +96,7 @@ class Search(keras_ram.Pointing):
 
     def _errors(self, means, places):
         squares = ops.sum(ops.square((places - means) / 2 * self.size), axis=-1)
-        errors = [1 - ops.exp(-squares / 2 / near**2) for near in (4, 16, 48, 96)]
-        return sum(errors) + 0.2 * pull(squares, 4.0)
+        return miss(squares, (4.0, 16.0, 48.0, 96.0))
 
 
 class Score(keras.callbacks.Callback):

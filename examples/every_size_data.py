@@ -7,7 +7,7 @@ import math
 
 import keras
 import numpy as np
-from paper_tasks import distort
+from finding import FreshCanvases
 
 import keras_ram
 from keras_ram import datasets
@@ -62,38 +62,10 @@ def scatter(digits, size, digit, full, rng):
     return datasets.clutter(digits, size, some, side, seed=rng, return_places=True)
 
 
-class EverySize(keras.utils.PyDataset):
-    """Batches of canvases, each of a size of its own, and where their digits are.
+class EverySize(FreshCanvases):
+    """Batches of canvases, each of a size of its own, and where their digits are."""
 
-    Args:
-        digits, labels: Of the training digits.
-        options: What the command line gave.
-        epoch: Int, with which it begins.
-    """
-
-    def __init__(self, digits, labels, options, epoch, **kwargs):
-        super().__init__(**kwargs)
-        self.digits, self.labels, self.options = digits, labels, options
-        self.epoch = epoch - 1
-        self.on_epoch_end()
-
-    def __len__(self):
-        return self.options.steps
-
-    def on_epoch_end(self):
-        self.epoch += 1
-        rng = self._rng()
-        number = self.options.steps * self.options.batch_size
-        rows = np.resize(rng.permutation(len(self.digits)), number)
-        self.some = self.digits[rows], self.labels[rows]
-        # In the end as they are: see "Distorted digits" in results.md.
-        if self.epoch < self.options.epochs * 2 // 3:
-            self.some = distort(self.some[0], rng), self.some[1]
-
-    def __getitem__(self, index):
-        rng = self._rng(index + 1)
-        start = index * self.options.batch_size
-        digits, classes = (x[start:][: self.options.batch_size] for x in self.some)
+    def draw(self, digits, labels, rng):
         done = 1 if self.options.begin else self.epoch / self.options.epochs
         kind = rng.choice(
             ["large", "square", "rectangle", "digit"], p=[0.32, 0.21, 0.1, 0.37]
@@ -112,10 +84,7 @@ class EverySize(keras.utils.PyDataset):
         # What is to be found is first found where there is little else, or nothing.
         full = rng.random() < min(0.7, 0.3 + done / 0.6)
         images, places = scatter(digits, (height, width), digit, full, rng)
-        return images, {"places": places[:, None], "classes": classes}
-
-    def _rng(self, index=0):
-        return np.random.default_rng((self.options.seed, self.epoch, index))
+        return images, {"places": places[:, None], "classes": labels}
 
 
 def _between(rng, low, high):

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 from keras import layers, ops
+from paper_tasks import distort
 from runs import falling_adam
 
 import keras_ram
@@ -95,9 +96,53 @@ def learn_to_find(backbone, windows):
 
 
 def distance(places, answers):
-    """The error of a place: near it in proportion to its square, far from it slower."""
-    squares = ops.sum(ops.square(places - answers), axis=-1)
-    return 1 - ops.exp(-50 * squares) + 0.2 * pull(squares, 0.1)
+    """The error of a place in a patch, in [-1, 1] from edge to edge."""
+    return miss(ops.sum(ops.square(places - answers), axis=-1), (0.1,))
+
+
+def miss(squares, nears):
+    """What it costs to be so far off, where all that is far is nearly as wrong.
+
+    Args:
+        squares: Squared distances, of any shape.
+        nears: Floats, the distances from which on a step nearer counts less, in
+            ascending order.
+    """
+    errors = [1 - ops.exp(-squares / 2 / near**2) for near in nears]
+    return sum(errors) + 0.2 * pull(squares, nears[0])
+
+
+class FreshCanvases(keras.utils.PyDataset):
+    """Batches of canvases with digits, made afresh each epoch.
+
+    Those that inherit from it have `draw(digits, labels, rng)`, which gives the images
+    and what `keras_ram.Pointing` is to be told of them.
+
+    Args:
+        digits, labels: Of the training digits.
+        options: What the command line gave.
+        epoch: Int, with which it begins.
+    """
+
+    def __init__(self, digits, labels, options, epoch, **kwargs):
+        super().__init__(**kwargs)
+        self.digits, self.labels = digits, labels
+        self.options, self.epoch = options, epoch
+
+    def __len__(self):
+        return self.options.steps
+
+    def on_epoch_end(self):
+        self.epoch += 1
+
+    def __getitem__(self, index):
+        rng = np.random.default_rng((self.options.seed, self.epoch, index))
+        rows = rng.integers(0, len(self.digits), self.options.batch_size)
+        digits = self.digits[rows]
+        # In the end as they are: see "Distorted digits" in results.md.
+        if self.epoch < self.options.epochs * 2 // 3:
+            digits = distort(digits, rng)
+        return self.draw(digits, self.labels[rows], rng)
 
 
 def look_near(model):

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from finding import begin, make_backbone
-from paper_tasks import distort, load
+from finding import FreshCanvases, begin, make_backbone
+from paper_tasks import load
 from runs import Score, begin_run, end_with_best, falling_adam, keep, read_curves
 
 import keras_ram
@@ -69,34 +69,11 @@ def canvases(digits, labels, task, rng):
     }
 
 
-class TwoDigits(keras.utils.PyDataset):
-    """Batches of canvases, made afresh each epoch.
+class TwoDigits(FreshCanvases):
+    """Batches of canvases with two digits each."""
 
-    Args:
-        digits, labels: Of the training digits.
-        options: What the command line gave.
-        epoch: Int, with which it begins.
-    """
-
-    def __init__(self, digits, labels, options, epoch, **kwargs):
-        super().__init__(**kwargs)
-        self.digits, self.labels = digits, labels
-        self.options, self.epoch = options, epoch
-
-    def __len__(self):
-        return self.options.steps
-
-    def on_epoch_end(self):
-        self.epoch += 1
-
-    def __getitem__(self, index):
-        rng = np.random.default_rng((self.options.seed, self.epoch, index))
-        rows = rng.integers(0, len(self.digits), self.options.batch_size)
-        digits = self.digits[rows]
-        # In the end as they are: see "Distorted digits" in results.md.
-        if self.epoch < self.options.epochs * 2 // 3:
-            digits = distort(digits, rng)
-        return canvases(digits, self.labels[rows], self.options.task, rng)
+    def draw(self, digits, labels, rng):
+        return canvases(digits, labels, self.options.task, rng)
 
 
 def make(training, options):

@@ -4,8 +4,6 @@ The logits of one class are those of a softmax. In a set each class is there or 
 itself, with the sigmoid of its logit.
 """
 
-import math
-
 import keras
 from keras import ops
 
@@ -42,17 +40,22 @@ def confidence(logits, multi_label):
     return ops.max(ops.softmax(logits), axis=-1)
 
 
-def is_sure(logits, least, multi_label):
-    """Whether the confidence is at least a probability: bools of shape `(...)`.
+def doubt(logits, multi_label):
+    """The probability of all other guesses: what the confidence lacks of 1, `(...)`.
 
-    Compared is what speaks against the guess. Near 1 few floats are left for its
-    probability, and the last bit of a rounding would decide; near 0 there are plenty.
+    Near 1 few floats are left for a probability, and the last bit of a rounding would
+    decide what is sure; near 0 there are plenty.
     """
     if multi_label:
         surprise = ops.sum(ops.softplus(-ops.abs(logits)), axis=-1)  # -log(confidence)
-        return surprise <= (-math.log(least) if least else math.inf)
-    others = ops.sort(ops.softmax(logits), axis=-1)[..., :-1]
-    return ops.sum(others, axis=-1) <= 1 - least
+        half = ops.tanh(surprise / 2)
+        return 2 * half / (1 + half)  # -expm1(-surprise), which ONNX does not know
+    return ops.sum(ops.sort(ops.softmax(logits), axis=-1)[..., :-1], axis=-1)
+
+
+def is_sure(logits, least, multi_label):
+    """Whether the confidence is at least a probability: bools of shape `(...)`."""
+    return doubt(logits, multi_label) <= 1 - least
 
 
 def draw_guess(logits, multi_label, seed):

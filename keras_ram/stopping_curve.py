@@ -55,6 +55,7 @@ def stopping_curve(model, images, labels, batch_size=128):
         for i in range(0, number_of(images), batch_size)
     )
     logits = np.concatenate([ops.convert_to_numpy(seen["logits"]) for seen in batches])
+    doubt = ops.convert_to_numpy(guesses.doubt(logits, kind))  # (n, T)
     right = ops.convert_to_numpy(guesses.best_guess(logits, kind)) == (
         labels[:, None] if kind else labels.reshape(-1, 1)
     )
@@ -63,8 +64,8 @@ def stopping_curve(model, images, labels, batch_size=128):
     confidences = [*(1 - np.logspace(0, -4, 101)), 1.0]
     curve = {"confidence": confidences, "error": [], "num_glimpses": []}
     for confidence in confidences:
-        sure = ops.convert_to_numpy(guesses.is_sure(logits, confidence, kind))
-        sure = np.hstack([sure[:, :-1], np.ones_like(sure[:, :1])])  # (n, T)
+        sure = doubt <= np.float32(1 - confidence)
+        sure[:, -1] = True
         last = sure.argmax(axis=1)
         curve["error"].append(1 - right[np.arange(len(last)), last].mean())
         curve["num_glimpses"].append(1 + last.mean())

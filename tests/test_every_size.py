@@ -32,12 +32,12 @@ def digits(rng):
 
 
 def test_sizes_change_from_batch_to_batch_and_pieces_come(options, digits):
-    options.steps = 60
+    options.steps = 240
     options.epochs = 30
 
     def seen(epoch):
         batches = every_size_data.EverySize(*digits, options, epoch)
-        images = [batches[i][0] for i in range(60)]
+        images = [batches[i][0] for i in range(240)]
         # In rectangles digits have 28x28 pixels and pieces 8x8, none of them black.
         lit = [
             (np.mean((x > 0).sum(axis=(1, 2, 3))) - 28**2) / 8**2 / some
@@ -59,9 +59,8 @@ def test_sizes_change_from_batch_to_batch_and_pieces_come(options, digits):
 def test_places_are_those_of_the_digits(options, digits):
     options.steps = 40
     white = np.full_like(digits[0], 255)
-    batches = every_size_data.EverySize(
-        white, digits[1], options, epoch=2
-    )  # undistorted
+    # Undistorted.
+    batches = every_size_data.EverySize(white, digits[1], options, epoch=2)
     kinds = set()
     for index in range(40):
         images, targets = batches[index]
