@@ -62,7 +62,7 @@ def main(arguments=None):
         labels = (labels != names.index(options.against)).astype("int32")
         names = [options.against, f"not {options.against}"]
     sides = photos_data.split(paths, labels, options.seed)
-    images = photos_data.read(paths, options.size)
+    images = photos_data.read(paths, options.size, colour=options.pretrained)
     data = {side: (images[rows], labels[rows]) for side, rows in sides.items()}
     shape = images.shape[1:]
     model = photos_models.make_ram(shape, names, options)
@@ -226,6 +226,7 @@ def parse_arguments(arguments=None):
     add("--scales", type=float, nargs="+", default=(1.25, 20 / 3))
     add("--glimpses", type=int, default=3)
     add("--filters", type=int, nargs="+", default=(16, 32, 64, 128))
+    add("--pretrained", action="store_true", help="begin with ImageNet; a download")
     add("--shrink", type=int, nargs="+", default=(1, 2, 4, 6), help="at first")
     add("--first-epochs", type=int, default=100, help="of learning on whole photos")
     add("--pointing-epochs", type=int, default=12, help="of learning where to look")

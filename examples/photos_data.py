@@ -58,14 +58,15 @@ def split(paths, labels, seed):
     return {side: np.flatnonzero(sides == side) for side in ("train", *SHARES)}
 
 
-def read(paths, size):
+def read(paths, size, colour=False):
     """Reads photos, all scaled to one size.
 
     Returns:
-        Bytes of shape `(n, *size, channels)`, grey if all photos are.
+        Bytes of shape `(n, *size, channels)`, grey if all photos are and may be.
     """
     photos = [_open(path) for path in paths]
-    mode = "L" if all(photo.mode == "L" for photo in photos) else "RGB"
+    grey = not colour and all(photo.mode == "L" for photo in photos)
+    mode = "L" if grey else "RGB"
     images = [
         np.asarray(photo.convert(mode).resize(size[::-1], Image.Resampling.BOX))
         for photo in photos

@@ -29,6 +29,19 @@ def make_blocks(filters):
     ]
 
 
+def begin_blocks():
+    """The first layers of a MobileNet that learned ImageNet; a cell sees 16 pixels on.
+
+    They learn no more: few photos would spoil what they know.
+    """
+    seen = keras.applications.MobileNet(include_top=False, input_shape=(None, None, 3))
+    names = [layer.name for layer in seen.layers]
+    blocks = seen.layers[1 : names.index("conv_pw_11_relu") + 1]
+    for layer in blocks:
+        layer.trainable = False
+    return [layers.Rescaling(2, -1), *blocks]
+
+
 class OnePlace(layers.Layer):
     """Classifies by what is seen at one place, of which it is not sure.
 
@@ -136,7 +149,11 @@ def make_ram(shape, class_names, options):
         backbone=keras.Sequential(
             [
                 keras.Input((side, side, channels)),
-                *make_blocks(options.filters),
+                *(
+                    begin_blocks()
+                    if options.pretrained
+                    else make_blocks(options.filters)
+                ),
                 keras_ram.AttentionPooling2D(len(class_names)),
             ]
         ),
@@ -167,7 +184,7 @@ def multiply_adds(model, shape):
         if isinstance(pooling, keras_ram.AttentionPooling2D):
             convolutions = [pooling.values, pooling.attention]
         for part in convolutions:
-            if isinstance(part, layers.Conv2D):
+            if isinstance(part, (layers.Conv2D, layers.DepthwiseConv2D)):
                 cells = math.prod(part.compute_output_shape(shape)[1:3])
                 total += cells * math.prod(part.kernel.shape)
         shape = layer.compute_output_shape(shape)

@@ -1,5 +1,6 @@
 """The example that learns from a folder of photos."""
 
+import functools
 import json
 import sys
 from pathlib import Path
@@ -138,6 +139,13 @@ def test_batches_are_shrunk_one_after_the_other(rng):
     ]
 
 
+def test_multiply_adds_of_each_channel():
+    shape = (8, 8, 3)
+    by_channel = keras.layers.DepthwiseConv2D(3, 2, "same")
+    cnn = keras.Sequential([keras.Input(shape), by_channel])
+    assert photos_models.multiply_adds(cnn, shape) == 16 * 9 * 3
+
+
 def test_multiply_adds():
     shape = (8, 8, 3)
     pooling = keras_ram.AttentionPooling2D(2)
@@ -145,6 +153,52 @@ def test_multiply_adds():
     assert photos_models.multiply_adds(cnn, shape) == 16 * (48 * 5 + 5 * 3)
     backbone = keras.Sequential([keras.Input(shape), cnn.layers[1], pooling])
     assert photos_models.multiply_adds(backbone, shape) == 16 * (48 * 5 + 5 * 3)
+
+
+@pytest.fixture
+def seen_nothing(monkeypatch):
+    """MobileNet as it is before it learned ImageNet, which is a download."""
+    mobile_net = functools.partial(keras.applications.MobileNet, weights=None)
+    monkeypatch.setattr(keras.applications, "MobileNet", mobile_net)
+
+
+def test_the_beginning_is_that_of_a_mobile_net(seen_nothing, rng):
+    whole = keras.applications.MobileNet(include_top=False, input_shape=(48, 64, 3))
+    blocks = keras.Sequential([keras.Input((48, 64, 3)), *photos_models.begin_blocks()])
+    blocks.set_weights(whole.get_weights()[: len(blocks.weights)])
+    assert not blocks.trainable_weights
+    images = rng.uniform(size=(2, 48, 64, 3)).astype("float32")
+    inside = keras.Model(whole.input, whole.get_layer("conv_pw_11_relu").output)
+    expected = inside.predict(2 * images - 1, verbose=0)  # as it learned ImageNet
+    assert expected.shape == (2, 3, 4, 512)
+    found = blocks.predict(images, verbose=0)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_what_was_pretrained_stays(folder, tmp_path, seen_nothing, monkeypatch):
+    arguments = ["--data", str(folder), "--output", str(tmp_path / "out")]
+    arguments += "--size 32 32 --shrink 1 --epochs 3 --first-epochs 1".split()
+    arguments += "--glimpses 2 --pointing-epochs 1 --patch-size 32".split()
+    arguments += "--scales 1 --batch-size 8 --verbose 0 --pretrained".split()
+    begun = []
+    begin = photos_models.begin_blocks
+
+    def begin_blocks():
+        blocks = begin()
+        weights = [w for block in blocks for w in block.get_weights()]
+        begun.extend(keras.tree.map_structure(np.copy, weights))
+        return blocks
+
+    monkeypatch.setattr(photos_models, "begin_blocks", begin_blocks)
+    photos.main(arguments)
+    run = tmp_path / "out/photos-photos-s0"
+    model = keras_ram.RAM.from_preset(str(run / "model.keras"))
+    assert model.glimpse_sensor.patch_size == 32
+    for weight, was in zip(
+        model.glimpse_net.backbone.get_weights(), begun, strict=False
+    ):
+        np.testing.assert_array_equal(weight, was)
 
 
 def test_trains_and_tells(folder, tmp_path):
