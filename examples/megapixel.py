@@ -27,7 +27,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from finding import learn_digits, prefer_what_is_near
+from finding import learn_to_find
 from megapixel_data import SIDE, TASKS, Megapixels, load_own, load_published
 from megapixel_glances import Glances, Starts
 from megapixel_models import (
@@ -38,16 +38,17 @@ from megapixel_models import (
     make,
 )
 from megapixel_search import Search
+from megapixel_windows import Windows
 from runs import begin_run, end_run, falling_adam, keep, read_curves, save_bare
 
 from keras_ram import datasets
 
 STEPS = 100  # of an epoch
-Lesson = collections.namedtuple("Lesson", "size noise glimpses epochs")
-LESSONS = (
-    Lesson(size=600, noise=8, glimpses=1, epochs=3),
-    Lesson(size=1500, noise=50, glimpses=1, epochs=33),
-    Lesson(size=1500, noise=50, glimpses=21, epochs=15),
+Lesson = collections.namedtuple("Lesson", "size noise glimpses first epochs")
+LESSONS = (  # how many of all glimpses, 0 for single ones; where the first is
+    Lesson(size=1500, noise=50, glimpses=0, first="center", epochs=15),
+    Lesson(size=1500, noise=50, glimpses=1 / 2, first="random", epochs=4),
+    Lesson(size=1500, noise=50, glimpses=1, first="center", epochs=12),
 )
 GLANCES = 32  # of a canvas, where they are single
 STDDEV = 2  # pixels, how far to explore
@@ -105,9 +106,8 @@ def teach(model, training, validation, options):
     for number in options.lessons:
         lesson = LESSONS[number]
         done = options.output / f"lesson{number}.weights.h5"
-        model.num_glimpses = (
-            lesson.glimpses if lesson.glimpses > 1 else options.glimpses
-        )
+        model.num_glimpses = round((lesson.glimpses or 1) * options.glimpses)
+        model.location_sampler.initial_location = lesson.first
         if done.exists():
             model.load_weights(done)
             continue
@@ -135,13 +135,14 @@ def teach(model, training, validation, options):
 
 def prepare(model, training, lesson, options, seed):
     """What learns in a lesson, and from what."""
-    if lesson.glimpses > 1:
+    if lesson.glimpses:
         visits = Visits(*training, lesson, options, seed)
         near = 2 * NEAR / lesson.size
         return Search(model, near, options.weight), visits
     sizes = (lesson.size, lesson.noise, max(1, options.batch_size // 4), GLANCES)
     sizes += (model.num_glimpses - 1,)
-    return Glances(model, options.weight), Starts(*training, *sizes, STEPS, seed)
+    student = Glances(model, lesson.size, options.weight)
+    return student, Starts(*training, *sizes, STEPS, seed)
 
 
 def learn_from_rewards(model, training, validation, options):
@@ -180,12 +181,13 @@ def main(arguments=None):
     digits = datasets.load_mnist(options.data_dir, download=not options.data_dir)
     model = make(options)
     model.compile()
-    if not (options.begin or (options.output / "digits.weights.h5").exists()):
-        learn_digits(model, *digits[0], options.digit_steps, options.seed)
-        prefer_what_is_near(model)
-        model.save_weights(options.output / "digits.weights.h5")
-    elif not options.begin:
-        model.load_weights(options.output / "digits.weights.h5")
+    if not options.begin:
+        begun = options.output / "digits.weights.h5"
+        if not begun.exists():
+            windows = Windows(*digits[0], options.digit_steps, options.seed)
+            learn_to_find(model.glimpse_net.backbone, windows)
+            model.save_weights(begun)
+        model.load_weights(begun)
     teach(model, *digits[:2], options)
     canvases = {
         "task": options.task,
@@ -216,12 +218,12 @@ def parse_arguments(arguments=None):
     add("--task", choices=TASKS, default="majority")
     add("--size", type=int, default=1500, help="of the canvases in the end")
     add("--noise", type=int, default=50, help="patches on them")
-    add("--glimpses", type=int, default=21)
-    add("--digit-steps", type=int, default=4000, help="of the backbone")
+    add("--glimpses", type=int, default=39)
+    add("--digit-steps", type=int, default=2400, help="of the backbone")
     every = range(len(LESSONS))
     add("--lessons", type=int, nargs="*", default=[*every], choices=every)
     add("--share", type=float, default=1.0, help="of the epochs of the lessons")
-    add("--weight", type=float, default=0.2, help="of places, beside classes")
+    add("--weight", type=float, default=0.5, help="of places, beside classes")
     add("--learning-rate", type=float, default=1e-3, help="of the lessons")
     add("--epochs", type=int, default=0, help="of learning from rewards")
     add("--steps", type=int, default=STEPS, help="of such an epoch")

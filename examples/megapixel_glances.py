@@ -10,9 +10,9 @@ import numpy as np
 from keras import ops
 from megapixel_data import SIDE, Megapixels
 from megapixel_models import NEAR
-from megapixel_search import urgency, what_follows
+from megapixel_search import errors, what_follows
 
-from keras_ram.pointing import nearest, pull
+from keras_ram.pointing import nearest
 from keras_ram.reinforce import label_log_probs
 
 SPREADS = (2, 4, 8, 16, 40, 80, 160)  # around digits, in pixels
@@ -25,6 +25,7 @@ class Glances(keras.Model):
 
     Args:
         model: The RAM.
+        size: Int, side of the canvases in pixels.
         weight: Float, what places count beside classes.
 
     Call arguments:
@@ -41,11 +42,10 @@ class Glances(keras.Model):
     place nearest to where the policy would look. Its error is that of `Pointing`.
     """
 
-    def __init__(self, model, weight=1.0, **kwargs):
+    def __init__(self, model, size, weight=1.0, **kwargs):
         super().__init__(**kwargs)
         vars(self)["model"] = model
-        self.weight = weight
-        self.stddev = model.location_sampler.stddev
+        self.size, self.weight = size, weight
         self.parts = [model.glimpse_net, model.core, model.location_sampler]
         self.parts.append(model.classifier)
         self.distance_tracker = keras.metrics.Mean(name="distance")
@@ -80,8 +80,8 @@ class Glances(keras.Model):
         self.accuracy_tracker.update_state(right, sample_weight=seen)
         log_probs = label_log_probs(ops.maximum(classes, 0), logits)
         share = ops.maximum(ops.sum(seen), 1)
-        errors = urgency(places) * pull(squares, self.stddev)
-        return self.weight * ops.mean(errors) - ops.sum(seen * log_probs) / share
+        beside = ops.mean(errors(y_pred["means"], places, self.size))
+        return self.weight * beside - ops.sum(seen * log_probs) / share
 
 
 class Starts(keras.utils.PyDataset):

@@ -11,8 +11,8 @@ from keras_ram import drawing
 
 NEAR = 8  # pixels from its centre, where one is on a digit
 PATCH = 32  # cells along a side
-# Pixels a cell: what a digit is; where in sight; what is none; where nearby; at all.
-SCALES = (1, 4, 16, 48)
+# Pixels a cell: what a digit is; where exactly; where nearby; and as far as it may go.
+SCALES = (0.75, 3, 12, 32)
 
 
 def make_backbone():
@@ -35,17 +35,17 @@ def make_backbone():
 
 
 def make(options):
-    """The model, as it was before, or new."""
-    if options.begin:
-        return keras.saving.load_model(options.begin)
+    """The model, new, or with the weights of an earlier run."""
+    begun = keras.saving.load_model(options.begin) if options.begin else None
     model = keras_ram.RAM(
         10,
-        patch_size=PATCH,
-        scales=SCALES,
+        options.glimpses,
+        PATCH,
+        SCALES,
         core="lstm",
-        core_units=128,
-        glimpse_units=128,
-        where_units=32,
+        core_units=160,
+        glimpse_units=160,
+        where_units=128,
         location_units=128,
         initial_location="center",
         location_step=1 / 256,  # 3 pixels of 1500: all runtimes look at the same places
@@ -57,6 +57,8 @@ def make(options):
     )
     model.build((None, options.size, options.size, 1))
     look_near(model)
+    if begun:
+        model.set_weights(begun.get_weights())
     return model
 
 

@@ -15,6 +15,7 @@ import megapixel
 import megapixel_glances
 import megapixel_models
 import megapixel_search
+import megapixel_windows
 from megapixel_data import SIDE, TASKS, Megapixels
 
 FLAGS = (
@@ -31,7 +32,10 @@ def glyphs(rng):
 @pytest.fixture
 def options(monkeypatch, tmp_path):
     monkeypatch.setattr(megapixel, "STEPS", 2)
-    lessons = (megapixel.Lesson(140, 0, 1, 1), megapixel.Lesson(150, 1, 3, 2))
+    lessons = (
+        megapixel.Lesson(140, 0, 0, "center", 1),
+        megapixel.Lesson(150, 1, 1, "random", 2),
+    )
     monkeypatch.setattr(megapixel, "LESSONS", lessons)
     return megapixel.parse_arguments([*FLAGS.split(), "--output", str(tmp_path / "m")])
 
@@ -52,21 +56,20 @@ def test_places_are_those_of_the_digits(task, options, glyphs):
 
 
 def test_what_follows_by_hand():
-    """On 1500x1500 pixels: digits nearby, or the next of the ring."""
+    """On 1500x1500 pixels: digits nearby, or the middle of the next square."""
     centres = np.array([[200, 800], [230, 780], [900, 300], [800, 900], [1490, 10]])
     cases = {  # where one is: the digits that are left, and what may be next
-        (1204, 203): ([0, 1, 2, 3, 4], (1250, 750)),
+        (1204, 203): ([0, 1, 2, 3, 4], (1312.5, 562.5)),
         (210, 795): ([1, 2, 3, 4], [1]),
         (209, 800): ([0, 1, 2, 3, 4], [0, 1]),
-        (205, 790): ([2, 3, 4], (250, 250)),
-        (755, 1100): ([0, 1, 2, 3], [3]),
-        (750, 750): ([0, 1, 2, 4], (1250, 250)),  # the middle
-        (1485, 15): ([0, 1, 2, 3], (1250, 750)),
-        (750, 250): ([], (1250, 250)),
-        (800, 250): ([], (1250, 250)),
-        (700, 250): ([], (1250, 250)),
-        (600, 250): ([], (750, 250)),
-        (510, 250): ([], (750, 250)),
+        (205, 790): ([2, 3, 4], (187.5, 562.5)),
+        (755, 1080): ([0, 1, 2, 3], [3]),
+        (755, 1100): ([0, 1, 2, 3], (1312.5, 937.5)),
+        (750, 750): ([0, 1, 2, 4], (1312.5, 937.5)),  # the middle
+        (1485, 15): ([0, 1, 2, 3], (1312.5, 562.5)),
+        (1500, 1500): ([], (937.5, 1312.5)),
+        (0, 0): ([], (562.5, 187.5)),
+        (600, 400): ([], (562.5, 937.5)),
     }
     left = np.array([[np.isin(range(5), digits) for digits, _ in cases.values()]])
     places, here = (
@@ -82,6 +85,25 @@ def test_what_follows_by_hand():
             (digits,) = np.nonzero(np.isfinite(seen).all(axis=1))
             assert digits.tolist() == expected
             np.testing.assert_allclose(seen[digits], centres[digits], atol=1e-3)
+
+
+def test_who_goes_round_sees_all():
+    """From each square to the one beside it, and through all sixteen."""
+    here, seen = np.array([[[-0.75, -0.75]]], "float32"), []
+    places, left = np.full((1, 5, 2), 9, "float32"), np.zeros((1, 1, 5), bool)
+    for _ in range(16):
+        there = megapixel_search.what_follows(places, left, here, size=1500)
+        there = keras.ops.convert_to_numpy(there)[:, :, 0]
+        assert np.abs(there - here).sum() == 0.5
+        seen.append(tuple(there[0, 0].tolist()))
+        here = there
+    assert len(set(seen)) == 16
+
+
+def beside(ways):
+    """By hand: what it costs to be so many pixels off."""
+    near = sum(1 - np.exp(-((ways / width) ** 2) / 2) for width in (4, 16, 48, 96))
+    return near + 0.4 * ((1 + (ways / 4) ** 2) ** 0.25 - 1)
 
 
 def test_starts_agree_with_what_is_there(glyphs):
@@ -105,36 +127,54 @@ def test_starts_agree_with_what_is_there(glyphs):
     assert targets["classes"][row, number] == glyphs[1][glyph]
 
 
+def test_windows_tell_where_digits_are(glyphs):
+    """Digits that are white, so that cells are as bright as they can be."""
+    white = np.full_like(glyphs[0], 255)
+    windows = megapixel_windows.Windows(white, glyphs[1], steps=6, seed=0)
+    shares, readable = [], []
+    for index in range(len(windows)):
+        patches, targets, weights = windows[index]
+        assert patches.shape == (128, 32, 32, 1) and patches.max() < 1.0001
+        cells = (targets["place"] + 1) / 2 * 32
+        there = weights["place"] == 1
+        np.testing.assert_array_equal(targets["there"], there)
+        for patch, (x, y) in zip(patches[there, ..., 0], cells[there], strict=True):
+            # The largest cell has 12 pixels, all of which are the digit's.
+            assert patch[int(y), int(x)] > 0.99
+        assert not weights["class"][~there].any()
+        shares.append(there.mean())
+        readable.append((weights["class"] > 0).mean())
+    assert 0.4 < np.mean(shares) < 0.9 and np.mean(readable) > 0.3
+
+
 def test_the_loss_of_single_glimpses_by_hand(options, glyphs):
     model = megapixel_models.make(options)
-    model.location_sampler.stddev = 0.5
-    glances = megapixel_glances.Glances(model, weight=0.5)
+    glances = megapixel_glances.Glances(model, size=600, weight=0.5)
     glances.compile()
-    inputs, targets = megapixel_glances.Starts(*glyphs, 150, 0, 2, 8, 5, 1, seed=5)[0]
+    inputs, targets = megapixel_glances.Starts(*glyphs, 600, 0, 2, 8, 2, 1, seed=5)[0]
     targets["places"][0, 0] = [[0.3, 0.9]] + 4 * [[np.nan] * 2]
     targets["classes"][0, :2] = [-1, 3]
     found = glances.predict_on_batch(inputs)
     ways = np.linalg.norm(found["means"][:, :, None] - targets["places"], axis=3)
     ways = np.nanmin(ways, axis=2)
-    pull = 2 * ((1 + (ways / 0.5) ** 2) ** 0.25 - 1)
     places = targets["places"]
-    ring = (places == places[:, :, :1]).all(axis=(2, 3))  # all five are the same
-    assert 0 < ring.mean() < 1
-    pull = np.where(ring, 0.3, 1) * pull
+    middle = (places == places[:, :, :1]).all(axis=(2, 3))  # all five are the same
+    assert 0 < middle.mean() < 1
+    ways *= 300  # pixels
+    errors = np.where(middle, np.sqrt(1 + ways**2) / 100, beside(ways))
     logits, classes = found["logits"].reshape(16, 10), targets["classes"].reshape(16)
     log_probs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     seen = np.flatnonzero(classes >= 0)
-    expected = 0.5 * pull.mean() - log_probs[seen, classes[seen]].mean()
+    expected = 0.5 * errors.mean() - log_probs[seen, classes[seen]].mean()
     logs = glances.test_on_batch(inputs, targets, return_dict=True)
     right = (logits.argmax(axis=1) == classes)[seen].mean()
-    expected = {"loss": expected, "distance": ways.mean(), "accuracy": right}
+    expected = {"loss": expected, "distance": ways.mean() / 300, "accuracy": right}
     assert logs == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_search_by_hand(options, glyphs):
-    """A digit nearby, missed by 100 pixels, visited, and then the ring."""
+    """A digit nearby, missed by 100 pixels, visited, and then the way round."""
     model = megapixel_models.make(options)
-    model.location_sampler.stddev = 0.5
     search = megapixel_search.Search(model, near=16 / 1500)
     places = np.array([[[850, 800], [850, 805], [10, 10], [10, 10], [1400, 100]]])
     locations = np.array([[[750, 750], [900, 900], [850, 803], [1250, 1250], [9, 9]]])
@@ -142,12 +182,12 @@ def test_a_search_by_hand(options, glyphs):
     values = [(v / 750 - 1).astype("float32") for v in (places, locations, means)]
     values = [keras.ops.convert_to_tensor(v) for v in values]
     chosen, known = search._next(*values)
-    expected = [[[850, 805], [850, 800], [1250, 1250], [750, 1250]]]
+    expected = [[[850, 805], [850, 800], [1312.5, 937.5], [937.5, 1312.5]]]
     found = (keras.ops.convert_to_numpy(chosen) + 1) * 750
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3)
     assert keras.ops.convert_to_numpy(known).all()
-    ways = np.linalg.norm(means - found, axis=2) / 750
-    errors = 2 * ((1 + (ways / 0.5) ** 2) ** 0.25 - 1) * [1, 1, 0.3, 0.3]
+    (ways,) = np.linalg.norm(means - found, axis=2)
+    errors = [[*beside(ways[:2]), *np.sqrt(1 + ways[2:] ** 2) / 100]]
     found = search._errors(values[2], chosen)
     found = keras.ops.convert_to_numpy(found)
     np.testing.assert_allclose(found, errors, rtol=1e-5, atol=1e-6)
@@ -161,9 +201,9 @@ def test_a_glimpse_is_that_of_a_rollout(options, glyphs):
     inputs = {
         "images": images,
         "locations": np.zeros((3, 1, 2), "float32"),
-        "earlier": np.full((3, 1, 5, 2), 99, "float32"),
+        "earlier": np.full((3, 1, 2, 2), 99, "float32"),
     }
-    found = megapixel_glances.Glances(model)(inputs)
+    found = megapixel_glances.Glances(model, size=150)(inputs)
     for name, same in (("location_means", "means"), ("logits", "logits")):
         np.testing.assert_allclose(
             keras.ops.convert_to_numpy(look[name])[:, :1],
@@ -205,7 +245,8 @@ def test_what_is_judged(options, glyphs, monkeypatch):
     assert found["all_found"] == 0
     few = float(np.mean(canvases.targets[:4] == 4))
     assert megapixel_models.judge(model, canvases, 4)["accuracy"] == few
-    assert megapixel_models.looked_at(model, 320) == 6 * 0.01  # six glimpses of 32x32
+    model.num_glimpses = 6
+    assert megapixel_models.looked_at(model, 240) == 6 * 0.01  # glimpses of 24x24
 
 
 def test_a_picture_of_a_canvas(options, glyphs):
@@ -217,8 +258,10 @@ def test_a_picture_of_a_canvas(options, glyphs):
     canvas, *patches = figure.axes
     drawn = [text.get_text() for text in canvas.texts]
     assert drawn == ["1", "2", "3", "4"] and len(patches) == 4
-    centre = images[0, 59:91, 59:91, 0] / 255
-    np.testing.assert_allclose(patches[0].images[0].get_array(), centre, atol=1e-6)
+    centre = images[0, 63:87, 63:87, 0] / 255  # in cells of 3/4 pixels
+    seen = np.array(patches[0].images[0].get_array())
+    assert seen.shape == (32, 32)
+    np.testing.assert_allclose(seen.mean(), centre.mean(), atol=1e-6)
     pyplot.close(figure)
 
 
