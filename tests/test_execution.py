@@ -23,6 +23,25 @@ def test_xla_is_the_default(make_model):
     assert not (model.compiles_sizes if BACKEND == "tensorflow" else model.jit_compile)
 
 
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow's default")
+@pytest.mark.parametrize(
+    ("slow", "convolution"),
+    [
+        (True, keras.layers.DepthwiseConv2D(2)),
+        (True, keras.layers.SeparableConv2D(4, 2)),
+        (True, keras.layers.Conv2D(4, 2, groups=2)),
+        (False, keras.layers.Conv2D(4, 2)),
+    ],
+)
+def test_xla_is_no_default_where_it_is_slow(slow, convolution, make_model):
+    """Convolutions of each channel by itself, however deep in a backbone."""
+    layers = [keras.layers.Conv2D(2, 3), convolution, keras.layers.Flatten()]
+    inside = keras.Sequential(layers)
+    model = make_model(num_glimpses=1, backbone=keras.Sequential([inside]))
+    model.compile()
+    assert model.compiles_sizes is not slow
+
+
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow's functions")
 def test_only_the_first_size_is_compiled_by_xla(make_model, monkeypatch):
     """XLA takes a second for each size, a traced function takes them all."""

@@ -113,8 +113,9 @@ class BaseTrainer(GuardedModel):
                 that is to be good after all glimpses, and to stop sooner where it
                 is sure, weighs the last ones most. Not for `learning="reinforce"`.
             **kwargs: `weighted_metrics`, `run_eagerly`, … as in Keras.
-                `jit_compile="auto"` is XLA on TensorFlow and JAX, but for
-                several replicas of TensorFlow. `steps_per_execution="auto"`,
+                `jit_compile="auto"` is XLA on TensorFlow and JAX, but on TensorFlow
+                not for several replicas, nor for a backbone that convolves each
+                channel by itself, as a MobileNet does. `steps_per_execution="auto"`,
                 the default, is 16 on TensorFlow, or the most that divide
                 `steps_per_epoch`, and 1 on the others.
 
