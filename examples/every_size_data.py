@@ -7,7 +7,7 @@ import math
 
 import keras
 import numpy as np
-from finding import FreshCanvases
+from finding import FreshCanvases, to_be_found
 
 import keras_ram
 from keras_ram import datasets
@@ -131,10 +131,6 @@ class Windows(keras.utils.PyDataset):
         sensor = keras_ram.GlimpseSensor(self.patch_size, (scale,))
         patches = keras.ops.convert_to_numpy(sensor(images, centres))[:, 0] / 255
         ways = (places - centres) / reach
-        farthest = np.abs(ways).max(axis=1)
-        there = (farthest < 1).astype("float32")
-        readable = 1.0 if scale < 4 else 0.2
-        targets = {"there": there, "place": ways, "class": self.labels[rows]}
-        weights = {"place": there, "class": readable * (farthest < 0.8)}
-        weights["there"] = np.ones_like(there)
-        return patches, targets, weights
+        whole = np.abs(ways).max(axis=1) < 0.8
+        readable = whole * (1.0 if scale < 4 else 0.2)
+        return patches, *to_be_found(ways, self.labels[rows], readable)

@@ -95,6 +95,24 @@ def learn_to_find(backbone, windows):
     finder.fit(windows, verbose=2)
 
 
+def to_be_found(ways, classes, readable):
+    """What `learn_to_find` is told of patches.
+
+    Args:
+        ways: `(batch, 2)`, to the digit; in [-1, 1], from edge to edge, it is there.
+        classes: Ints, `(batch,)`.
+        readable: `(batch,)`, what its class counts, where it is there.
+
+    Returns:
+        Targets and weights. What is not there has no place and no class.
+    """
+    there = (np.abs(ways).max(axis=1) < 1).astype("float32")
+    places = np.where(there[:, None], ways, 0)
+    targets = {"there": there, "place": places, "class": classes}
+    weights = {"place": there, "class": readable * there}
+    return targets, {"there": np.ones_like(there), **weights}
+
+
 def distance(places, answers):
     """The error of a place in a patch, in [-1, 1] from edge to edge."""
     return miss(ops.sum(ops.square(places - answers), axis=-1), (0.1,))

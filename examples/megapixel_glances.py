@@ -39,7 +39,7 @@ class Glances(keras.Model):
 
     The targets of `fit` are a dict of `"places"`, `(batch, n, 5, 2)`, which may be
     next, or NaN, and `"classes"`, `(batch, n)`, -1 where none is in sight. Next is the
-    place nearest to where the policy would look. Its error is that of `Pointing`.
+    place nearest to where the policy would look. Its error is that of `Search`.
     """
 
     def __init__(self, model, size, weight=1.0, **kwargs):

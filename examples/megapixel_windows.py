@@ -4,6 +4,7 @@ import math
 
 import keras
 import numpy as np
+from finding import to_be_found
 from megapixel_data import SIDE, draw_strokes
 from megapixel_models import PATCH, SCALES
 
@@ -33,10 +34,7 @@ class Windows(keras.utils.PyDataset):
 
     def __getitem__(self, index):
         rng = np.random.default_rng((self.seed, index))
-        low, high = (
-            math.log(SCALES[0]),
-            math.log(SCALES[-2]),
-        )  # the last sees too little
+        low, high = np.log([SCALES[0], SCALES[-2]])  # the last sees too little
         scale = math.exp(rng.choice([low, rng.uniform(low, high), high]))
         side = scale * PATCH
         size = round(1.2 * side) + 2 * SIDE
@@ -57,18 +55,10 @@ class Windows(keras.utils.PyDataset):
         nearest = np.linalg.norm(ways, axis=2).argmin(axis=1)
         row = np.arange(BATCH)
         ways = ways[row, nearest]
-        farthest = np.abs(ways).max(axis=1)
-        seen = (farthest < 1).astype("float32")
-        readable = 2.0 if scale < 3 else 0.2
-        whole = farthest * side / 2 < max(side / 2 - SIDE / 2, 6)
-        targets = {
-            "there": seen,
-            "place": np.where(seen[:, None], ways, 0),
-            "class": self.labels[rows[row, nearest]],
-        }
-        weights = {"place": seen, "class": readable * whole}
-        weights["there"] = np.ones_like(seen)
-        return patches, targets, weights
+        farthest = np.abs(ways).max(axis=1) * side / 2  # in pixels
+        whole = farthest < max(side / 2 - SIDE / 2, 6)
+        readable = whole * (2.0 if scale < 3 else 0.2)
+        return patches, *to_be_found(ways, self.labels[rows[row, nearest]], readable)
 
     def _draw(self, size, rows, corners, there, rng):
         """Canvases with noise as dense as it is, and digits on top."""
