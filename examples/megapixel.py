@@ -108,6 +108,7 @@ def teach(model, training, validation, options):
         done = options.output / f"lesson{number}.weights.h5"
         model.num_glimpses = round((lesson.glimpses or 1) * options.glimpses)
         model.location_sampler.initial_location = lesson.first
+        model.compile(guess_weights=later_counts_more(model.num_glimpses, 2))
         if done.exists():
             model.load_weights(done)
             continue
@@ -133,6 +134,11 @@ def teach(model, training, validation, options):
         model.save_weights(done)
 
 
+def later_counts_more(number, power=1):
+    """Weights of guesses, of which the first cannot know."""
+    return (np.arange(1, number + 1) / number) ** power
+
+
 def prepare(model, training, lesson, options, seed):
     """What learns in a lesson, and from what."""
     if lesson.glimpses:
@@ -153,8 +159,7 @@ def learn_from_rewards(model, training, validation, options):
     model.compile(
         falling_adam(options.reward_rate, steps, alpha=0.02),
         episodes=2,
-        # The first guesses cannot know.
-        guess_weights=np.arange(1, options.glimpses + 1) / options.glimpses,
+        guess_weights=later_counts_more(options.glimpses),
     )
     scores = read_curves(options.output / "curves.csv")["val_accuracy"]
     for _ in scores:  # of the epochs so far, which saw other canvases

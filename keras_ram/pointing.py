@@ -24,7 +24,7 @@ class Pointing(keras.Model):
     Args:
         model: A built `keras_ram.RAM`. Its weights are trained, by the rule that it was
             compiled with: under `"hybrid"` learning places train the location network
-            alone.
+            alone, and `guess_weights` tell what each guess counts.
         near: `None`, or a positive float, in units of the location. Several places of
             an image are visited one after the other, in any order: of those that no
             glimpse so far came nearer to than this, the next is the one nearest to
@@ -102,6 +102,7 @@ class Pointing(keras.Model):
         else:
             images = x = inputs.read(x)
         inputs.check_images(images, model.input_spec.axes[-1])
+        model.rule.learned_guesses(model.num_glimpses)  # refuses weights of others
         sets = model.multi_label
         check_labels(y["classes"], number_of(images), model.num_classes, True, sets)
         self._check_places(y["places"], number_of(images))
@@ -143,7 +144,8 @@ class Pointing(keras.Model):
         classes = ops.cast(y["classes"], "int32")
         steps = range(logits.shape[1])
         log_probs = [label_log_probs(classes, logits[:, step]) for step in steps]
-        losses = -ops.mean(ops.stack(log_probs, axis=1), axis=1)
+        shares = self.model.rule.guess_shares
+        losses = -ops.mean(shares * ops.stack(log_probs, axis=1), axis=1)
         if len(steps) > 1:
             losses += self.weight * ops.mean(self._errors(means, places), axis=1)
         if sample_weight is not None:

@@ -99,6 +99,27 @@ def test_pointing_by_hand(make_model, batch):
     np.testing.assert_allclose(logs, [(losses * weights).mean(), distance], rtol=1e-4)
 
 
+def test_guesses_count_as_the_model_was_told(make_model, batch):
+    """The second not at all, and the last three times as much as the first."""
+    images, classes = batch
+    model = make_model(num_glimpses=3, initial_location="center")
+    model.compile(guess_weights=(1, 0, 3))
+    logits = ops.convert_to_numpy(model.rollout(images)["logits"])
+    log_probs = logits - np.log(np.exp(logits).sum(axis=2, keepdims=True))
+    log_probs = log_probs[np.arange(64), :, classes]
+    pointing = keras_ram.Pointing(model)
+    pointing.compile()
+    # Where no place is known the policy is right, and its error is that of the density.
+    targets = {"places": np.full((64, 2), np.nan), "classes": classes}
+    loss, _ = pointing.evaluate(images, targets, batch_size=64, verbose=0)
+    density = np.log(2 * np.pi * model.location_sampler.stddev**2)
+    expected = density - (log_probs * [1 / 4, 0, 3 / 4]).sum(axis=1).mean()
+    np.testing.assert_allclose(loss, expected, rtol=1e-4)
+    model.num_glimpses = 2
+    with pytest.raises(ValueError, match="a number for each of the 2 glimpses"):
+        pointing.evaluate(images, targets, batch_size=64, verbose=0)
+
+
 def test_it_learns_to_look_where_it_is_told(make_model, rng):
     """A white square in one of four places."""
     model = make_model(patch_size=8, scales=(1, 4), initial_location="center")

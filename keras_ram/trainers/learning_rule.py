@@ -111,6 +111,14 @@ class LearningRule:
             )
         return num_glimpses
 
+    @property
+    def guess_shares(self):
+        """What each guess counts beside the mean of them: `(guesses,)`, or 1."""
+        if self.guess_weights is None:
+            return 1.0
+        weights = np.array(self.guess_weights) / np.mean(self.guess_weights)
+        return ops.convert_to_tensor(weights, "float32")
+
     def weigh(self, sample_weight, logits):
         """What each learned guess counts in the loss.
 
@@ -124,9 +132,7 @@ class LearningRule:
         """
         if self.guess_weights is None:
             return sample_weight
-        weights = np.array(self.guess_weights) / np.mean(self.guess_weights)
-        weights = ops.convert_to_tensor(weights, "float32")
-        weights = ops.broadcast_to(weights, ops.shape(logits)[:2])
+        weights = ops.broadcast_to(self.guess_shares, ops.shape(logits)[:2])
         weights = ops.reshape(weights, (-1,))
         return weights if sample_weight is None else sample_weight * weights
 
