@@ -1,9 +1,11 @@
 """Where to look next on megapixel canvases: the order that a model is taught.
 
 What is a digit, and not noise, is seen in patches of cells of 12 pixels, and so no
-farther than 192 pixels away. Whoever goes round by the middles of 4x4 squares sees all
-of a canvas of 1500x1500.
+farther than 192 pixels away. Whoever goes round by the middles of squares of up to
+375x375 pixels sees all of a canvas.
 """
+
+import math
 
 import numpy as np
 from finding import miss
@@ -13,17 +15,27 @@ from megapixel_models import NEAR
 import keras_ram
 
 NEARBY = 190  # pixels along x and y, where it is seen what is a digit
-# The squares in rows, each with the number of the one that is next on the way round.
-NEXT = np.array(
-    [
-        [1, 2, 3, 7],
-        [0, 9, 5, 6],
-        [4, 10, 11, 15],
-        [8, 12, 13, 14],
-    ]
-)
 NEARS = (4.0, 16.0, 48.0, 96.0)  # pixels, see `miss`
+SQUARE = 375  # pixels along a side, at most
 ROUND = 100.0  # pixels
+
+
+def squares_of(size):
+    """How many squares there are along a side, an even number."""
+    return 2 * math.ceil(size / SQUARE / 2)
+
+
+def way_round(squares):
+    """For each square, in rows, the number of the one that is next on the way round.
+
+    To and fro along the rows, but for their first squares, which lead back.
+    """
+    numbers = np.arange(squares**2).reshape(squares, squares)
+    rows = [row[::-1] if odd % 2 else row for odd, row in enumerate(numbers[:, 1:])]
+    way = np.concatenate([*rows, numbers[::-1, 0]])
+    follows = np.empty_like(way)
+    follows[way] = np.roll(way, -1)
+    return follows
 
 
 def what_follows(places, left, locations, size):
@@ -44,10 +56,12 @@ def what_follows(places, left, locations, size):
     ways = ops.expand_dims(locations, 2) - ops.expand_dims(places, 1)
     nearby = ops.max(ops.abs(ways), axis=-1) < 2 * NEARBY / size
     nearby = ops.expand_dims(ops.logical_and(left, nearby), -1)  # (B, n, 5, 1)
-    square = ops.cast(ops.clip(ops.floor(2 * locations + 2), 0, 3), "int32")
-    number = ops.take(NEXT.ravel(), 4 * square[..., 1] + square[..., 0])
-    middles = ops.stack([number % 4, number // 4], axis=-1)
-    middles = ops.cast(middles, "float32") / 2 - 0.75
+    squares = squares_of(size)
+    square = ops.floor((locations + 1) / 2 * squares)
+    square = ops.cast(ops.clip(square, 0, squares - 1), "int32")
+    number = ops.take(way_round(squares), squares * square[..., 1] + square[..., 0])
+    middles = ops.stack([number % squares, number // squares], axis=-1)
+    middles = (2 * ops.cast(middles, "float32") + 1) / squares - 1
     digits = ops.where(nearby, ops.expand_dims(places, 1), np.nan)
     none = ops.logical_not(ops.any(nearby, axis=2, keepdims=True))
     return ops.where(none, ops.expand_dims(middles, 2), digits)
@@ -60,7 +74,8 @@ def errors(means, places, size):
     in so many pixels, which is less than beside a digit as far away as the next square.
     """
     squares = ops.sum(ops.square((places - means) * size / 2), axis=-1)
-    middle = ops.all(ops.abs((2 * places + 1.5) % 1) < 1e-6, axis=-1)
+    cells = (places + 1) / 2 * squares_of(size) - 0.5
+    middle = ops.all(ops.abs(cells - ops.round(cells)) < 1e-5, axis=-1)
     return ops.where(middle, ops.sqrt(squares + 1) / ROUND, miss(squares, NEARS))
 
 

@@ -87,17 +87,19 @@ def test_what_follows_by_hand():
             np.testing.assert_allclose(seen[digits], centres[digits], atol=1e-3)
 
 
-def test_who_goes_round_sees_all():
-    """From each square to the one beside it, and through all sixteen."""
-    here, seen = np.array([[[-0.75, -0.75]]], "float32"), []
+@pytest.mark.parametrize("size, squares", [(600, 2), (1500, 4), (3000, 8)])
+def test_who_goes_round_sees_all(size, squares):
+    """From each square to the one beside it, and through all of them."""
+    start = 1 / squares - 1
+    here, seen = np.full((1, 1, 2), start, "float32"), []
     places, left = np.full((1, 5, 2), 9, "float32"), np.zeros((1, 1, 5), bool)
-    for _ in range(16):
-        there = megapixel_search.what_follows(places, left, here, size=1500)
+    for _ in range(squares**2):
+        there = megapixel_search.what_follows(places, left, here, size)
         there = keras.ops.convert_to_numpy(there)[:, :, 0]
-        assert np.abs(there - here).sum() == 0.5
+        assert np.abs(there - here).sum() == pytest.approx(2 / squares)
         seen.append(tuple(there[0, 0].tolist()))
         here = there
-    assert len(set(seen)) == 16
+    assert len(set(seen)) == squares**2 and seen[-1] == (start, start)
 
 
 def beside(ways):
