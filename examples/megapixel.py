@@ -66,6 +66,7 @@ class Visits(keras.utils.PyDataset):
             count=STEPS * options.batch_size,
             size=lesson.size,
             patches=lesson.noise,
+            thickness=options.thickness,
             batch_size=options.batch_size,
             seed=seed,
             each_epoch="fresh",
@@ -145,10 +146,18 @@ def prepare(model, training, lesson, options, seed):
         visits = Visits(*training, lesson, options, seed)
         near = 2 * NEAR / lesson.size
         return Search(model, near, options.weight), visits
-    sizes = (lesson.size, lesson.noise, max(1, options.batch_size // 4), GLANCES)
-    sizes += (model.num_glimpses - 1,)
-    student = Glances(model, lesson.size, options.weight)
-    return student, Starts(*training, *sizes, STEPS, seed)
+    starts = Starts(
+        *training,
+        size=lesson.size,
+        noise=lesson.noise,
+        thickness=options.thickness,
+        batch_size=max(1, options.batch_size // 4),
+        number=GLANCES,
+        memory=model.num_glimpses - 1,
+        steps=STEPS,
+        seed=seed,
+    )
+    return Glances(model, lesson.size, options.weight), starts
 
 
 def learn_from_rewards(model, training, validation, options):
@@ -189,7 +198,9 @@ def main(arguments=None):
     if not options.begin:
         begun = options.output / "digits.weights.h5"
         if not begun.exists():
-            windows = Windows(*digits[0], options.digit_steps, options.seed)
+            windows = Windows(
+                *digits[0], options.digit_steps, options.seed, options.thickness
+            )
             learn_to_find(model.glimpse_net.backbone, windows)
             model.save_weights(begun)
         model.load_weights(begun)
@@ -198,6 +209,7 @@ def main(arguments=None):
         "task": options.task,
         "size": options.size,
         "patches": options.noise,
+        "thickness": options.thickness,
         "batch_size": options.batch_size,
     }
     count = options.steps * options.batch_size
@@ -223,6 +235,7 @@ def parse_arguments(arguments=None):
     add("--task", choices=TASKS, default="majority")
     add("--size", type=int, default=1500, help="of the canvases in the end")
     add("--noise", type=int, default=50, help="patches on them")
+    add("--thickness", type=int, default=1, help="of its strokes, in pixels")
     add("--glimpses", type=int, default=39)
     add("--digit-steps", type=int, default=2400, help="of the backbone")
     every = range(len(LESSONS))

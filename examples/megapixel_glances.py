@@ -89,7 +89,7 @@ class Starts(keras.utils.PyDataset):
 
     Args:
         digits, labels: Of the training digits.
-        size, noise: See `Megapixels`.
+        size, noise, thickness: See `Megapixels`.
         batch_size: Int, canvases of a batch.
         number: Int, locations on each.
         memory: Int, earlier glimpses before each of them.
@@ -98,7 +98,17 @@ class Starts(keras.utils.PyDataset):
     """
 
     def __init__(
-        self, digits, labels, size, noise, batch_size, number, memory, steps, seed
+        self,
+        digits,
+        labels,
+        size,
+        noise,
+        batch_size,
+        number,
+        memory,
+        steps,
+        seed,
+        thickness=1,
     ):
         super().__init__()
         self.canvases = Megapixels(
@@ -107,6 +117,7 @@ class Starts(keras.utils.PyDataset):
             count=steps * batch_size,
             size=size,
             patches=noise,
+            thickness=thickness,
             batch_size=batch_size,
             seed=seed,
             each_epoch="fresh",

@@ -22,12 +22,13 @@ class Windows(keras.utils.PyDataset):
     Args:
         digits, labels: Of the training digits.
         steps, seed: Ints.
+        thickness: Int, of the strokes of noise.
     """
 
-    def __init__(self, digits, labels, steps, seed, **kwargs):
+    def __init__(self, digits, labels, steps, seed, thickness=1, **kwargs):
         super().__init__(**kwargs)
         self.digits, self.labels = digits[..., 0], labels
-        self.steps, self.seed = steps, seed
+        self.steps, self.seed, self.thickness = steps, seed, thickness
 
     def __len__(self):
         return self.steps
@@ -63,7 +64,8 @@ class Windows(keras.utils.PyDataset):
     def _draw(self, size, rows, corners, there, rng):
         """Canvases with noise as dense as it is, and digits on top."""
         images = np.zeros((BATCH, size, size, 1), "uint8")
-        bank = draw_strokes(50, 1, np.random.RandomState(rng.integers(2**31)))
+        state = np.random.RandomState(rng.integers(2**31))
+        bank = draw_strokes(50, self.thickness, state)
         for image, digits, places, drawn in zip(
             images, rows, corners, there, strict=True
         ):

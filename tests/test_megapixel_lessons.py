@@ -55,6 +55,17 @@ def test_places_are_those_of_the_digits(task, options, glyphs):
             visits.on_epoch_end()
 
 
+@pytest.mark.parametrize("glimpses", [0, 1])
+def test_noise_is_as_thick_as_asked(glimpses, options, glyphs):
+    model = megapixel_models.make(options)
+    lesson = megapixel.Lesson(150, 6, glimpses, "center", 1)
+    light = []
+    for options.thickness in (1, 3):
+        _, data = megapixel.prepare(model, glyphs, lesson, options, seed=5)
+        light.append((data.canvases.bank > 0).mean())
+    assert 2 < light[1] / light[0] < 4
+
+
 def test_what_follows_by_hand():
     """On 1500x1500 pixels: digits nearby, or the middle of the next square."""
     centres = np.array([[200, 800], [230, 780], [900, 300], [800, 900], [1490, 10]])
