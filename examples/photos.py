@@ -31,6 +31,7 @@ from runs import begin_run, end_run, falling_adam, keep, read_curves, save_bare
 import keras_ram
 
 NOT_SETTINGS = ("data", "output", "verbose")
+LOOKS = 4  # at the same photos, while the RAM is taught where to look
 
 
 class Balanced(keras.callbacks.Callback):
@@ -100,9 +101,9 @@ def see(model, data, options, folder):
         The classifier of whole photos. What it says of a place, and how much it
         attends to it, the backbone says from now on, and learns no more.
     """
-    *blocks, pooling = model.glimpse_net.backbone.layers
-    channels = data["train"][0].shape[-1]
-    cnn = photos_models.make_cnn(blocks, pooling, channels)
+    images, _ = data["train"]
+    *blocks, pooling, _ = model.glimpse_net.backbone.layers
+    cnn = photos_models.make_cnn(blocks, pooling, images.shape[-1])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     steps = steps_of(options.first_epochs, data, options)
     cnn.compile(falling_adam(2e-3, steps, alpha=0.02), loss, metrics=["accuracy"])
@@ -120,6 +121,7 @@ def see(model, data, options, folder):
         )
         cnn.save_weights(seen)
     cnn.load_weights(seen)
+    photos_models.normalize(model, images, options.seed)
     model.glimpse_net.backbone.trainable = False  # or it learns the photos by heart
     return cnn
 
@@ -133,8 +135,8 @@ def point(model, cnn, data, options, folder):
     (folder / "pointing.csv").unlink(missing_ok=True)  # of one that was stopped
     evidence = photos_models.evidence_of(cnn, options.shrink)
     pointing = keras_ram.Pointing(model)
-    steps = steps_of(options.pointing_epochs, data, options)
-    pointing.compile(falling_adam(2e-3, steps))
+    steps = LOOKS * steps_of(options.pointing_epochs, data, options)
+    pointing.compile(falling_adam(2e-3, steps, alpha=0.02))
     epoch = varied(data, options, seed=1000 * options.seed + 998)
     log = keras.callbacks.CSVLogger(folder / "pointing.csv", append=True)
     for _ in range(options.pointing_epochs):
@@ -145,6 +147,7 @@ def point(model, cnn, data, options, folder):
             images,
             targets,
             options.batch_size,
+            LOOKS,
             verbose=options.verbose,
             callbacks=[log],
         )
@@ -223,7 +226,7 @@ def parse_arguments(arguments=None):
     add("--against", metavar="CLASS", help="tell this class from all others")
     add("--size", type=int, nargs=2, default=(400, 300), help="height and width")
     add("--patch-size", type=int, default=60)
-    add("--scales", type=float, nargs="+", default=(1.25, 20 / 3))
+    add("--scales", type=float, nargs="+", default=(1.25, 3.2))
     add("--glimpses", type=int, default=3)
     add("--filters", type=int, nargs="+", default=(16, 32, 64, 128))
     add("--pretrained", action="store_true", help="begin with ImageNet; a download")

@@ -155,11 +155,26 @@ def make_ram(shape, class_names, options):
                     else make_blocks(options.filters)
                 ),
                 keras_ram.AttentionPooling2D(len(class_names)),
+                layers.Normalization(),
             ]
         ),
     )
     model.build((None, *shape))
     return model
+
+
+def normalize(model, images, seed):
+    """Scales what a RAM's backbone says to mean 0 and variance 1, over many glimpses.
+
+    Places are small numbers beside logits, and a policy would learn them last.
+    """
+    *others, last = model.glimpse_net.backbone.layers
+    rng = np.random.default_rng(seed)
+    locations = rng.uniform(-1, 1, (len(images), 2)).astype("float32")
+    shape = others[0].input.shape[1:]
+    looking = keras.Sequential([keras.Input(shape), *others])
+    patches = ops.convert_to_numpy(model.glimpse_sensor(images, locations)) / 255
+    last.adapt(looking.predict(patches.reshape(-1, *shape), 32, verbose=0))
 
 
 def multiply_adds(model, shape):

@@ -124,6 +124,23 @@ def test_evidence_is_where_the_attention_of_all_sizes_is():
     assert np.isnan(photos_models.evidence_of(cnn, [1])(images)[1]).all()
 
 
+def test_no_feature_is_larger_than_another(rng):
+    """Of glimpses of photos with mean 0 and variance 1, whatever the weights."""
+    options = photos.parse_arguments(
+        "--data here --patch-size 8 --scales 1 2 --filters 4".split()
+    )
+    model = photos_models.make_ram((40, 40, 3), ["a", "b"], options)
+    pooling = model.glimpse_net.backbone.layers[-2]
+    pooling.values.kernel.assign(1000 * pooling.values.kernel)
+    images = rng.integers(256, size=(200, 40, 40, 3)).astype("uint8")
+    photos_models.normalize(model, images, seed=0)
+    locations = rng.uniform(-1, 1, (200, 2)).astype("float32")
+    patches = keras.ops.convert_to_numpy(model.glimpse_sensor(images, locations)) / 255
+    found = model.glimpse_net.backbone.predict(patches.reshape(400, 8, 8, 3), verbose=0)
+    np.testing.assert_allclose(found.mean(axis=0), 0, atol=0.25)
+    np.testing.assert_allclose(found.std(axis=0), 1, atol=0.25)
+
+
 def test_batches_are_shrunk_one_after_the_other(rng):
     images = rng.integers(256, size=(4, 8, 12, 3)).astype("uint8")
     small = photos_data.shrunk(images[0], 2)
@@ -213,7 +230,8 @@ def test_trains_and_tells(folder, tmp_path):
     result = json.loads((run / "result.json").read_text())
     assert result["class_names"] == ["dark", "light"]
     assert len(result["curves"]["seconds"]) == 3
-    assert len(read_curves(run / "pointing.csv")["distance"]) == 2
+    curves = read_curves(run / "pointing.csv")
+    assert len(curves["distance"]) == 2 * photos.LOOKS
     assert 0 <= result["ram"]["test"]["touched_when_right"] <= 1
     assert "touched" not in result["cnn"]["test"]  # it looks at all
     model = keras_ram.RAM.from_preset(str(run / "model.keras"))
