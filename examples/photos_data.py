@@ -155,8 +155,14 @@ def _picture(image):
 
 
 def vary(image, rng):
-    """Another photo of the same: moved, turned, mirrored, nearer, brighter."""
+    """Another photo of the same: moved, turned, mirrored, nearer, brighter.
+
+    What lies beyond its edges is mirrored: black corners look like something.
+    """
     height, width, channels = image.shape
+    y_beyond, x_beyond = height // 2, width // 2
+    margins = ((y_beyond, y_beyond), (x_beyond, x_beyond), (0, 0))
+    wide = np.pad(image, margins, mode="symmetric")
     angle = np.deg2rad(rng.uniform(-10, 10))
     zoom = np.exp(rng.uniform(-0.3, 0.3, size=2) * [1, 0.3])
     x, y = zoom[0] * np.array([zoom[1], 1 / zoom[1]])
@@ -165,9 +171,9 @@ def vary(image, rng):
     d, e = -mirror * y * np.sin(angle), y * np.cos(angle)
     centre = np.array([width, height]) / 2
     moved = centre * (1 + rng.uniform(-0.15, 0.15, size=2))
-    c = moved[0] - a * centre[0] - b * centre[1]
-    f = moved[1] - d * centre[0] - e * centre[1]
-    photo = _picture(image).transform(
+    c = x_beyond + moved[0] - a * centre[0] - b * centre[1]
+    f = y_beyond + moved[1] - d * centre[0] - e * centre[1]
+    photo = _picture(wide).transform(
         (width, height), Image.Transform.AFFINE, (a, b, c, d, e, f), Image.BILINEAR
     )
     varied = np.asarray(photo, "float32").reshape(image.shape)

@@ -124,6 +124,16 @@ def test_evidence_is_where_the_attention_of_all_sizes_is():
     assert np.isnan(photos_models.evidence_of(cnn, [1])(images)[1]).all()
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_is_varied_has_no_black_corners(channels, rng):
+    """Of a photo of one colour nothing but the colour changes."""
+    grey = np.full((30, 50, channels), 128, "uint8")
+    varied = np.stack([photos_data.vary(grey, rng) for _ in range(20)])
+    assert varied.shape == (20, *grey.shape) and varied.dtype == "uint8"
+    assert (varied == varied[:, :1, :1]).all()
+    assert len(np.unique(varied)) > 10
+
+
 def test_no_feature_is_larger_than_another(rng):
     """Of glimpses of photos with mean 0 and variance 1, whatever the weights."""
     options = photos.parse_arguments(
