@@ -28,16 +28,10 @@ from pathlib import Path
 import keras
 import numpy as np
 from finding import learn_to_find
-from megapixel_data import SIDE, TASKS, Megapixels, load_own, load_published
+from megapixel_data import TASKS, load_own, load_published
 from megapixel_glances import Glances, Starts
-from megapixel_models import (
-    NEAR,
-    draw,
-    judge,
-    looked_at,
-    make,
-)
-from megapixel_search import Search
+from megapixel_models import NEAR, draw, judge, looked_at, make
+from megapixel_search import Search, Visits
 from megapixel_windows import Windows
 from runs import begin_run, end_run, falling_adam, keep, read_curves, save_bare
 
@@ -52,37 +46,6 @@ LESSONS = (  # how many of all glimpses, 0 for single ones; where the first is
 )
 GLANCES = 32  # of a canvas, where they are single
 STDDEV = 2  # pixels, how far to explore
-
-
-class Visits(keras.utils.PyDataset):
-    """Canvases of a lesson, with the places of their digits."""
-
-    def __init__(self, digits, labels, lesson, options, seed):
-        super().__init__()
-        self.canvases = Megapixels(
-            digits,
-            labels,
-            options.task,
-            count=STEPS * options.batch_size,
-            size=lesson.size,
-            patches=lesson.noise,
-            thickness=options.thickness,
-            batch_size=options.batch_size,
-            seed=seed,
-            each_epoch="fresh",
-        )
-
-    def __len__(self):
-        return len(self.canvases)
-
-    def __getitem__(self, index):
-        images, classes = self.canvases[index]
-        corners = self.canvases.places(index)  # (B, 5, 2), row and column
-        places = (corners[..., ::-1] + SIDE / 2) / self.canvases.size * 2 - 1
-        return images, {"places": places.astype("float32"), "classes": classes}
-
-    def on_epoch_end(self):
-        self.canvases.on_epoch_end()
 
 
 class Score(keras.callbacks.Callback):
@@ -109,7 +72,7 @@ def teach(model, training, validation, options):
         done = options.output / f"lesson{number}.weights.h5"
         model.num_glimpses = round((lesson.glimpses or 1) * options.glimpses)
         model.location_sampler.initial_location = lesson.first
-        model.compile(guess_weights=later_counts_more(model.num_glimpses, 2))
+        model.compile(guess_weights=later_counts_more(model.num_glimpses))
         if done.exists():
             model.load_weights(done)
             continue
@@ -118,7 +81,7 @@ def teach(model, training, validation, options):
         curves = options.output / f"lesson{number}.csv"
         seen = len(read_curves(curves)["loss"])
         seed = 1000 * (options.seed + 1) + 100 * number
-        unseen = Visits(*validation, lesson, options, 3).canvases
+        unseen = Visits(*validation, lesson, options, STEPS, 3).canvases
         student, data = prepare(model, training, lesson, options, seed + seen)
         student.compile(falling_adam(options.learning_rate, epochs * STEPS, 0.05))
         student.fit(
@@ -135,15 +98,15 @@ def teach(model, training, validation, options):
         model.save_weights(done)
 
 
-def later_counts_more(number, power=1):
+def later_counts_more(number):
     """Weights of guesses, of which the first cannot know."""
-    return (np.arange(1, number + 1) / number) ** power
+    return (np.arange(1, number + 1) / number) ** 2
 
 
 def prepare(model, training, lesson, options, seed):
     """What learns in a lesson, and from what."""
     if lesson.glimpses:
-        visits = Visits(*training, lesson, options, seed)
+        visits = Visits(*training, lesson, options, STEPS, seed)
         near = 2 * NEAR / lesson.size
         return Search(model, near, options.weight), visits
     starts = Starts(

@@ -7,9 +7,11 @@ farther than 192 pixels away. Whoever goes round by the middles of squares of up
 
 import math
 
+import keras
 import numpy as np
 from finding import miss
 from keras import ops
+from megapixel_data import SIDE, Megapixels
 from megapixel_models import NEAR
 
 import keras_ram
@@ -87,3 +89,42 @@ class Search(keras_ram.Pointing):
 
     def _errors(self, means, places):
         return errors(means, places, size=2 * NEAR / self.near)
+
+
+class Visits(keras.utils.PyDataset):
+    """Canvases of a lesson, with the places of their digits.
+
+    Args:
+        digits, labels: Of the training digits.
+        lesson: See `megapixel.LESSONS`.
+        options: What the command line gave.
+        steps: Int, batches of an epoch.
+        seed: Int.
+    """
+
+    def __init__(self, digits, labels, lesson, options, steps, seed):
+        super().__init__()
+        self.canvases = Megapixels(
+            digits,
+            labels,
+            options.task,
+            count=steps * options.batch_size,
+            size=lesson.size,
+            patches=lesson.noise,
+            thickness=options.thickness,
+            batch_size=options.batch_size,
+            seed=seed,
+            each_epoch="fresh",
+        )
+
+    def __len__(self):
+        return len(self.canvases)
+
+    def __getitem__(self, index):
+        images, classes = self.canvases[index]
+        corners = self.canvases.places(index)  # (B, 5, 2), row and column
+        places = (corners[..., ::-1] + SIDE / 2) / self.canvases.size * 2 - 1
+        return images, {"places": places.astype("float32"), "classes": classes}
+
+    def on_epoch_end(self):
+        self.canvases.on_epoch_end()

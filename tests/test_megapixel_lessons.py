@@ -44,7 +44,7 @@ def options(monkeypatch, tmp_path):
 def test_places_are_those_of_the_digits(task, options, glyphs):
     options.task = task
     for lesson in megapixel.LESSONS:
-        visits = megapixel.Visits(*glyphs, lesson, options, seed=5)
+        visits = megapixel_search.Visits(*glyphs, lesson, options, 2, seed=5)
         for _ in range(2):
             images, targets = visits[1]
             assert targets["places"].shape == (4, 5, 2)
