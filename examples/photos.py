@@ -25,6 +25,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import photos_data
+import photos_judged
 import photos_models
 from runs import begin_run, end_run, falling_adam, keep, read_curves, save_bare
 
@@ -45,8 +46,8 @@ class Balanced(keras.callbacks.Callback):
         self.start = time.time()
 
     def on_epoch_end(self, epoch, logs=None):
-        logits, _ = photos_models.answers(self.model, self.images)
-        logs["val_balanced_accuracy"] = photos_models.balanced_accuracy(
+        logits, _ = photos_judged.answers(self.model, self.images)
+        logs["val_balanced_accuracy"] = photos_judged.balanced_accuracy(
             logits.argmax(axis=1), self.labels
         )
         logs["seconds"] = time.time() - self.start
@@ -76,16 +77,16 @@ def main(arguments=None):
         "settings": settings,
         "class_names": names,
         "photos": {side: len(rows) for side, rows in sides.items()},
-        "ram": {"multiply_adds": photos_models.multiply_adds(model, shape)},
-        "cnn": {"multiply_adds": photos_models.multiply_adds(cnn, shape)},
+        "ram": {"multiply_adds": photos_judged.multiply_adds(model, shape)},
+        "cnn": {"multiply_adds": photos_judged.multiply_adds(cnn, shape)},
     }
     for side in ("validation", "test"):
         masks = photos_data.read_masks(
             options.data, [paths[row] for row in sides[side]], options.size
         )
         for name, judged in (("ram", model), ("cnn", cnn)):
-            result[name][side] = judge(judged, *data[side], masks)
-    photos_models.draw(model, *data["test"], folder)
+            result[name][side] = photos_judged.judge(judged, *data[side], masks)
+    photos_judged.draw(model, *data["test"], folder)
     result["curves"] = read_curves(folder / "curves.csv")
     first = read_curves(folder / "first.csv")
     result["seconds"] = sum(first["seconds"] + result["curves"]["seconds"])
@@ -146,8 +147,8 @@ def point(model, cnn, data, options, folder):
         pointing.fit(
             images,
             targets,
-            options.batch_size,
-            LOOKS,
+            batch_size=options.batch_size,
+            epochs=LOOKS,
             verbose=options.verbose,
             callbacks=[log],
         )
@@ -186,34 +187,6 @@ def train(model, data, options, folder):
                 *keep(folder, "val_balanced_accuracy", scores),
             ],
         )
-
-
-def judge(model, images, labels, masks):
-    """How often answers are right, where it looked for them, and how fast."""
-    logits, locations = photos_models.answers(model, images)
-    start = time.time()
-    photos_models.answers(model, images)  # compiled by now
-    guesses = logits.argmax(axis=1)
-    classes = range(logits.shape[1])
-    result = {
-        "balanced_accuracy": photos_models.balanced_accuracy(guesses, labels),
-        "confusion": [
-            [int(np.sum(guesses[labels == label] == guess)) for guess in classes]
-            for label in classes
-        ],
-        "milliseconds": 1000 * (time.time() - start) / len(images),
-    }
-    told = masks.any(axis=(1, 2))
-    if locations is not None and told.any():
-        sensor = model.glimpse_sensor
-        side = sensor.patch_size * min(sensor.scales)
-        found = photos_models.touched(masks, locations, side)
-        at_centre = photos_models.touched(masks, 0 * locations[:, :1], side)
-        right = told & (guesses == labels)
-        result["touched"] = float(found[told].mean())
-        result["touched_when_right"] = float(found[right].mean())
-        result["at_the_centre"] = float(at_centre[told].mean())  # by no merit
-    return result
 
 
 def parse_arguments(arguments=None):

@@ -15,6 +15,7 @@ import keras_ram
 sys.path.append(str(Path(__file__).parents[1] / "examples"))
 import photos
 import photos_data
+import photos_judged
 import photos_models
 from runs import read_curves
 
@@ -75,7 +76,7 @@ def test_a_patch_touches_what_it_overlaps():
     masks[0, 4, 30] = True  # its corners are at x = 0.5 to 0.55, y = -0.6 to -0.5
     for x, found in ((0.2, False), (0.26, True), (0.79, True), (0.81, False)):
         looked = np.array([[[0.0, 0.5], [x, -0.5]]])
-        assert photos_models.touched(masks, looked, 10).tolist() == [found]
+        assert photos_judged.touched(masks, looked, 10).tolist() == [found]
 
 
 def test_a_classifier_decides_by_the_place_it_attends_to():
@@ -170,16 +171,16 @@ def test_multiply_adds_of_each_channel():
     shape = (8, 8, 3)
     by_channel = keras.layers.DepthwiseConv2D(3, 2, "same")
     cnn = keras.Sequential([keras.Input(shape), by_channel])
-    assert photos_models.multiply_adds(cnn, shape) == 16 * 9 * 3
+    assert photos_judged.multiply_adds(cnn, shape) == 16 * 9 * 3
 
 
 def test_multiply_adds():
     shape = (8, 8, 3)
     pooling = keras_ram.AttentionPooling2D(2)
     cnn = photos_models.make_cnn(photos_models.make_blocks([5]), pooling, 3)
-    assert photos_models.multiply_adds(cnn, shape) == 16 * (48 * 5 + 5 * 3)
+    assert photos_judged.multiply_adds(cnn, shape) == 16 * (48 * 5 + 5 * 3)
     backbone = keras.Sequential([keras.Input(shape), cnn.layers[1], pooling])
-    assert photos_models.multiply_adds(backbone, shape) == 16 * (48 * 5 + 5 * 3)
+    assert photos_judged.multiply_adds(backbone, shape) == 16 * (48 * 5 + 5 * 3)
 
 
 @pytest.fixture
