@@ -157,7 +157,6 @@ def main(arguments=None):
     keras.utils.set_random_seed(options.seed)
     digits = datasets.load_mnist(options.data_dir, download=not options.data_dir)
     model = make(options)
-    model.compile()
     if not options.begin:
         begun = options.output / "digits.weights.h5"
         if not begun.exists():
