@@ -38,11 +38,11 @@ from runs import begin_run, end_run, falling_adam, keep, read_curves, save_bare
 from keras_ram import datasets
 
 STEPS = 100  # of an epoch
-Lesson = collections.namedtuple("Lesson", "size noise glimpses first epochs")
+Lesson = collections.namedtuple("Lesson", "glimpses first epochs")
 LESSONS = (  # how many of all glimpses, 0 for single ones; where the first is
-    Lesson(size=1500, noise=50, glimpses=0, first="center", epochs=15),
-    Lesson(size=1500, noise=50, glimpses=1 / 2, first="random", epochs=4),
-    Lesson(size=1500, noise=50, glimpses=1, first="center", epochs=12),
+    Lesson(glimpses=0, first="center", epochs=15),
+    Lesson(glimpses=1 / 2, first="random", epochs=4),
+    Lesson(glimpses=1, first="center", epochs=12),
 )
 GLANCES = 32  # of a canvas, where they are single
 STDDEV = 2  # pixels, how far to explore
@@ -76,12 +76,12 @@ def teach(model, training, validation, options):
         if done.exists():
             model.load_weights(done)
             continue
-        model.location_sampler.stddev = 2 * STDDEV / lesson.size
+        model.location_sampler.stddev = 2 * STDDEV / options.size
         epochs = max(1, round(options.share * lesson.epochs))
         curves = options.output / f"lesson{number}.csv"
         seen = len(read_curves(curves)["loss"])
         seed = 1000 * (options.seed + 1) + 100 * number
-        unseen = Visits(*validation, lesson, options, STEPS, 3).canvases
+        unseen = Visits(*validation, options, STEPS, 3).canvases
         student, data = prepare(model, training, lesson, options, seed + seen)
         student.compile(falling_adam(options.learning_rate, epochs * STEPS, 0.05))
         student.fit(
@@ -106,13 +106,13 @@ def later_counts_more(number):
 def prepare(model, training, lesson, options, seed):
     """What learns in a lesson, and from what."""
     if lesson.glimpses:
-        visits = Visits(*training, lesson, options, STEPS, seed)
-        near = 2 * NEAR / lesson.size
+        visits = Visits(*training, options, STEPS, seed)
+        near = 2 * NEAR / options.size
         return Search(model, near, options.weight), visits
     starts = Starts(
         *training,
-        size=lesson.size,
-        noise=lesson.noise,
+        size=options.size,
+        noise=options.noise,
         thickness=options.thickness,
         batch_size=max(1, options.batch_size // 4),
         number=GLANCES,
@@ -120,7 +120,7 @@ def prepare(model, training, lesson, options, seed):
         steps=STEPS,
         seed=seed,
     )
-    return Glances(model, lesson.size, options.weight), starts
+    return Glances(model, options.size, options.weight), starts
 
 
 def learn_from_rewards(model, training, validation, options):

@@ -11,6 +11,7 @@ from keras_ram import drawing
 
 NEAR = 8  # pixels from its centre, where one is on a digit
 PATCH = 32  # cells along a side
+STEP = 1500 / 256  # 3 pixels
 # Pixels a cell: what a digit is; where exactly; where nearby; and as far as it may go.
 SCALES = (0.75, 3, 12, 32)
 
@@ -48,7 +49,7 @@ def make(options):
         where_units=128,
         location_units=128,
         initial_location="center",
-        location_step=1 / 256,  # 3 pixels of 1500: all runtimes look at the same places
+        location_step=STEP / options.size,  # all runtimes look at the same places
         relative_locations=True,
         inhibition_of_return=True,
         backbone=make_backbone(),

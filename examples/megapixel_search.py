@@ -96,21 +96,20 @@ class Visits(keras.utils.PyDataset):
 
     Args:
         digits, labels: Of the training digits.
-        lesson: See `megapixel.LESSONS`.
         options: What the command line gave.
         steps: Int, batches of an epoch.
         seed: Int.
     """
 
-    def __init__(self, digits, labels, lesson, options, steps, seed):
+    def __init__(self, digits, labels, options, steps, seed):
         super().__init__()
         self.canvases = Megapixels(
             digits,
             labels,
             options.task,
             count=steps * options.batch_size,
-            size=lesson.size,
-            patches=lesson.noise,
+            size=options.size,
+            patches=options.noise,
             thickness=options.thickness,
             batch_size=options.batch_size,
             seed=seed,

@@ -33,8 +33,8 @@ def glyphs(rng):
 def options(monkeypatch, tmp_path):
     monkeypatch.setattr(megapixel, "STEPS", 2)
     lessons = (
-        megapixel.Lesson(140, 0, 0, "center", 1),
-        megapixel.Lesson(150, 1, 1, "random", 2),
+        megapixel.Lesson(0, "center", 1),
+        megapixel.Lesson(1, "random", 2),
     )
     monkeypatch.setattr(megapixel, "LESSONS", lessons)
     return megapixel.parse_arguments([*FLAGS.split(), "--output", str(tmp_path / "m")])
@@ -43,22 +43,22 @@ def options(monkeypatch, tmp_path):
 @pytest.mark.parametrize("task", TASKS)
 def test_places_are_those_of_the_digits(task, options, glyphs):
     options.task = task
-    for lesson in megapixel.LESSONS:
-        visits = megapixel_search.Visits(*glyphs, lesson, options, 2, seed=5)
-        for _ in range(2):
-            images, targets = visits[1]
-            assert targets["places"].shape == (4, 5, 2)
-            for image, places in zip(images[..., 0], targets["places"], strict=True):
-                for x, y in np.round((places + 1) / 2 * lesson.size).astype(int):
-                    box = image[y - 14 : y + 14, x - 14 : x + 14]
-                    assert (box == glyphs[0][..., 0]).all(axis=(1, 2)).any()
-            visits.on_epoch_end()
+    visits = megapixel_search.Visits(*glyphs, options, 2, seed=5)
+    for _ in range(2):
+        images, targets = visits[1]
+        assert targets["places"].shape == (4, 5, 2)
+        for image, places in zip(images[..., 0], targets["places"], strict=True):
+            for x, y in np.round((places + 1) / 2 * options.size).astype(int):
+                box = image[y - 14 : y + 14, x - 14 : x + 14]
+                assert (box == glyphs[0][..., 0]).all(axis=(1, 2)).any()
+        visits.on_epoch_end()
 
 
 @pytest.mark.parametrize("glimpses", [0, 1])
 def test_noise_is_as_thick_as_asked(glimpses, options, glyphs):
     model = megapixel_models.make(options)
-    lesson = megapixel.Lesson(150, 6, glimpses, "center", 1)
+    lesson = megapixel.Lesson(glimpses, "center", 1)
+    options.noise = 6
     light = []
     for options.thickness in (1, 3):
         _, data = megapixel.prepare(model, glyphs, lesson, options, seed=5)
@@ -229,6 +229,7 @@ def test_a_glimpse_is_that_of_a_rollout(options, glyphs):
 @pytest.mark.parametrize("size", [300, 1500])
 def test_it_goes_on_with_the_model_of_an_earlier_run(size, options):
     options.begin = str(Path(megapixel.__file__).with_name("megapixel.keras"))
+    options.size = size
     model = megapixel_models.make(options)
     image = np.zeros((1, size, size, 1), "uint8")
     y, x = size // 2 + 30, size // 2 + 80
