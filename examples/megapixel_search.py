@@ -19,7 +19,7 @@ import keras_ram
 NEARBY = 190  # pixels along x and y, where it is seen what is a digit
 NEARS = (4.0, 16.0, 48.0, 96.0)  # pixels, see `miss`
 SQUARE = 375  # pixels along a side, at most
-ROUND = 100.0  # pixels
+ROUND = 400.0  # pixels
 
 
 def squares_of(size):
@@ -73,7 +73,8 @@ def errors(means, places, size):
     """What it costs to look beside a place, `(batch, n)`.
 
     Whether to go round is in doubt, and where it goes never is. So there it is the way,
-    in so many pixels, which is less than beside a digit as far away as the next square.
+    in so many pixels, and much less than beside a digit as far away as the next square:
+    a look at noise costs one glimpse, and a digit that is passed by is lost.
     """
     squares = ops.sum(ops.square((places - means) * size / 2), axis=-1)
     cells = (places + 1) / 2 * squares_of(size) - 0.5

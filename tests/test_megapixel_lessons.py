@@ -174,7 +174,7 @@ def test_the_loss_of_single_glimpses_by_hand(options, glyphs):
     middle = (places == places[:, :, :1]).all(axis=(2, 3))  # all five are the same
     assert 0 < middle.mean() < 1
     ways *= 300  # pixels
-    errors = np.where(middle, np.sqrt(1 + ways**2) / 100, beside(ways))
+    errors = np.where(middle, np.sqrt(1 + ways**2) / 400, beside(ways))
     logits, classes = found["logits"].reshape(16, 10), targets["classes"].reshape(16)
     log_probs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     seen = np.flatnonzero(classes >= 0)
@@ -200,7 +200,7 @@ def test_a_search_by_hand(options, glyphs):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3)
     assert keras.ops.convert_to_numpy(known).all()
     (ways,) = np.linalg.norm(means - found, axis=2)
-    errors = [[*beside(ways[:2]), *np.sqrt(1 + ways[2:] ** 2) / 100]]
+    errors = [[*beside(ways[:2]), *np.sqrt(1 + ways[2:] ** 2) / 400]]
     found = search._errors(values[2], chosen)
     found = keras.ops.convert_to_numpy(found)
     np.testing.assert_allclose(found, errors, rtol=1e-5, atol=1e-6)
