@@ -15,6 +15,8 @@ References:
 
 from keras import ops
 
+from keras_ram.validation import check_shapes
+
 
 def accuracy_reward(labels, guesses):
     """1 for a right guess, 0 for a wrong one. Carries no gradient.
@@ -35,7 +37,7 @@ def accuracy_reward(labels, guesses):
     array([1., 0.], dtype=float32)
     """
     rank = min(len(guesses.shape), 2)
-    _check_shapes(labels=(labels, rank), guesses=(guesses, rank))
+    check_shapes(labels=(labels, rank), guesses=(guesses, rank))
     right = ops.equal(labels, guesses)
     return ops.cast(ops.all(right, axis=1) if rank == 2 else right, "float32")
 
@@ -80,7 +82,7 @@ def label_log_probs(labels, logits):
     array([-1.3862944], dtype=float32)
     """
     rank = min(len(labels.shape), 2)
-    _check_shapes(labels=(labels, rank), logits=(logits, 2))
+    check_shapes(labels=(labels, rank), logits=(logits, 2))
     logits = ops.cast(logits, "float32")
     if rank == 2:
         signs = 1 - 2 * ops.cast(labels, "float32")
@@ -112,7 +114,7 @@ def returns(rewards, discount):
     >>> np.asarray(returns(np.array([[0.0, 0.0, 1.0]]), discount=0.5))
     array([[0.25, 0.5 , 1.  ]], dtype=float32)
     """
-    _check_shapes(rewards=(rewards, 2))
+    check_shapes(rewards=(rewards, 2))
     rewards = ops.stop_gradient(ops.cast(rewards, "float32"))
     credits = [rewards[:, -1:]]
     for t in reversed(range(rewards.shape[1] - 1)):
@@ -144,7 +146,7 @@ def leave_one_out_baseline(returns, episodes):
 
     - Kool et al., "Buy 4 REINFORCE samples, get a baseline for free!", 2019
     """
-    _check_shapes(returns=(returns, 2))
+    check_shapes(returns=(returns, 2))
     returns = ops.cast(returns, "float32")
     total, decisions = ops.shape(returns)  # of one glimpse there are no decisions
     grouped = ops.reshape(returns, (total // episodes, episodes, decisions))
@@ -193,7 +195,7 @@ def reinforce_loss(log_probs, advantages):
     >>> np.asarray(loss)
     array([2.5], dtype=float32)
     """
-    _check_shapes(log_probs=(log_probs, 2), advantages=(advantages, 2))
+    check_shapes(log_probs=(log_probs, 2), advantages=(advantages, 2))
     log_probs = ops.cast(log_probs, "float32")
     advantages = ops.stop_gradient(ops.cast(advantages, "float32"))
     return -ops.sum(log_probs * advantages, axis=1)
@@ -242,26 +244,5 @@ def reinforce_rule(logits, location_log_probs, label_log_probs):
 
 
 def _errors(returns, baselines):
-    _check_shapes(returns=(returns, 2), baselines=(baselines, 2))
+    check_shapes(returns=(returns, 2), baselines=(baselines, 2))
     return ops.cast(returns, "float32") - ops.cast(baselines, "float32")
-
-
-def _check_shapes(**tensors):
-    """Raises where broadcasting would quietly mix up the episodes.
-
-    Each tensor comes with its rank. Two tensors must agree on all the axes
-    that both have. An axis unknown while tracing agrees with every size.
-    """
-    shapes = {name: tuple(tensor.shape) for name, (tensor, _) in tensors.items()}
-    ranks = {name: rank for name, (_, rank) in tensors.items()}
-    right_ranks = all(len(shapes[name]) == ranks[name] for name in shapes)
-    if not right_ranks or any(
-        len(set(sizes) - {None}) > 1
-        for sizes in zip(*(shapes[name] for name in shapes), strict=False)
-    ):
-        expected = ", ".join(f"{name} of rank {rank}" for name, rank in ranks.items())
-        received = ", ".join(f"{name}.shape={shape}" for name, shape in shapes.items())
-        raise ValueError(
-            f"Expected {expected}, with the same number of episodes (and of "
-            f"decisions). Received: {received}"
-        )

@@ -128,3 +128,24 @@ def check_file(name, path):
     """Raises `IsADirectoryError` if `path` is a folder."""
     if Path(path).is_dir():
         raise IsADirectoryError(f"`{name}` must be a file. Received: {name}={path}")
+
+
+def check_shapes(**tensors):
+    """Raises where broadcasting would quietly mix up the episodes.
+
+    Each comes with its rank, as `name=(tensor, rank)`. Two tensors must agree on all
+    the axes that both have. An axis unknown while tracing agrees with every size.
+    """
+    shapes = {name: tuple(tensor.shape) for name, (tensor, _) in tensors.items()}
+    ranks = {name: rank for name, (_, rank) in tensors.items()}
+    right_ranks = all(len(shapes[name]) == ranks[name] for name in shapes)
+    if not right_ranks or any(
+        len(set(sizes) - {None}) > 1
+        for sizes in zip(*(shapes[name] for name in shapes), strict=False)
+    ):
+        expected = ", ".join(f"{name} of rank {rank}" for name, rank in ranks.items())
+        received = ", ".join(f"{name}.shape={shape}" for name, shape in shapes.items())
+        raise ValueError(
+            f"Expected {expected}, with the same number of episodes (and of "
+            f"decisions). Received: {received}"
+        )
