@@ -65,7 +65,7 @@ class Score(keras.callbacks.Callback):
         logs["seconds"] = time.time() - self.start
 
 
-def teach(model, training, validation, options):
+def teach(model, digits, validation, options):
     """Lesson after lesson, of which each is kept when it is over."""
     for number in options.lessons:
         lesson = LESSONS[number]
@@ -81,8 +81,7 @@ def teach(model, training, validation, options):
         curves = options.output / f"lesson{number}.csv"
         seen = len(read_curves(curves)["loss"])
         seed = 1000 * (options.seed + 1) + 100 * number
-        unseen = Visits(*validation, options, STEPS, 3).canvases
-        student, data = prepare(model, training, lesson, options, seed + seen)
+        student, data = prepare(model, digits, lesson, options, seed + seen)
         student.compile(falling_adam(options.learning_rate, epochs * STEPS, 0.05))
         student.fit(
             data,
@@ -90,7 +89,7 @@ def teach(model, training, validation, options):
             shuffle=False,
             verbose=options.verbose,
             callbacks=[
-                Score(model, unseen, options.images),
+                Score(model, validation, options.images),
                 keras.callbacks.CSVLogger(curves, append=True),
                 keras.callbacks.BackupAndRestore(options.output / f"lesson{number}"),
             ],
@@ -103,14 +102,14 @@ def later_counts_more(number):
     return (np.arange(1, number + 1) / number) ** 2
 
 
-def prepare(model, training, lesson, options, seed):
+def prepare(model, digits, lesson, options, seed):
     """What learns in a lesson, and from what."""
     if lesson.glimpses:
-        visits = Visits(*training, options, STEPS, seed)
+        visits = Visits(*digits, options, STEPS, seed)
         near = 2 * NEAR / options.size
         return Search(model, near, options.weight), visits
     starts = Starts(
-        *training,
+        *digits,
         size=options.size,
         noise=options.noise,
         thickness=options.thickness,
@@ -166,7 +165,6 @@ def main(arguments=None):
             learn_to_find(model.glimpse_net.backbone, windows)
             model.save_weights(begun)
         model.load_weights(begun)
-    teach(model, *digits[:2], options)
     canvases = {
         "task": options.task,
         "size": options.size,
@@ -176,6 +174,7 @@ def main(arguments=None):
     }
     count = options.steps * options.batch_size
     training, validation = load_own(options.data_dir, count=count, **canvases)
+    teach(model, digits[0], validation, options)
     learn_from_rewards(model, training, validation, options)
     save_bare(model, (options.size,) * 2 + (1,), options.output / "model.keras")
     _, test = load_published(options.data_dir, count=1, **canvases)
