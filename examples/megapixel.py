@@ -107,7 +107,7 @@ def prepare(model, digits, lesson, options, seed):
     if lesson.glimpses:
         visits = Visits(*digits, options, STEPS, seed)
         near = 2 * NEAR / options.size
-        return Search(model, near, options.weight), visits
+        return Search(model, options.task, near, options.weight), visits
     starts = Starts(
         *digits,
         size=options.size,

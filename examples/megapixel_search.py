@@ -82,8 +82,48 @@ def errors(means, places, size):
     return ops.where(middle, ops.sqrt(squares + 1) / ROUND, miss(squares, NEARS))
 
 
+def answers(task, digits, places, visited, label):
+    """What is right after each glimpse: of the digits that were visited so far.
+
+    So it is seen at once whether the one that counts is remembered, and not in the end
+    alone. Before the first, and for `majority`, it is what is asked for in the end.
+
+    Args:
+        task: One of `TASKS`.
+        digits: Ints `(batch, 5)`, their classes.
+        places: `(batch, 5, 2)`, `(x, y)`.
+        visited: Bools `(batch, T, 5)`.
+        label: `(batch,)`, or `(batch, 10)` for `multi`, of the canvas.
+
+    Returns:
+        Ints `(batch, T)`, or `(batch, T, 10)`.
+    """
+    label = ops.expand_dims(ops.cast(label, "int32"), 1)
+    if task == "majority":
+        return ops.repeat(label, visited.shape[1], axis=1)
+    digits = ops.expand_dims(ops.cast(digits, "int32"), 1)  # (B, 1, 5)
+    none = ops.logical_not(ops.any(visited, axis=2))
+    if task == "multi":
+        there = ops.one_hot(digits, 10, dtype="int32")  # (B, 1, 5, 10)
+        there = ops.max(there * ops.cast(visited, "int32")[..., None], axis=2)
+        return ops.where(none[..., None], label, there)
+    if task == "max":
+        return ops.where(none, label, ops.max(ops.where(visited, digits, -1), axis=2))
+    highest = ops.argmin(ops.where(visited, places[:, None, :, 1], 2.0), axis=2)
+    return ops.where(none, label, ops.take_along_axis(digits[:, 0], highest, axis=1))
+
+
 class Search(keras_ram.Pointing):
     """Teaches to visit what is nearby, and to go round for what is not."""
+
+    def __init__(self, model, task, near, weight):
+        super().__init__(model, near, weight)
+        self.task = task
+
+    def _classes(self, y, locations):
+        places = ops.cast(y["places"], "float32")
+        visited = self._visited(places, locations)
+        return answers(self.task, y["digits"], places, visited, y["classes"])
 
     def _choices(self, places, left, locations):
         return what_follows(places, left, locations, size=2 * NEAR / self.near)
@@ -93,7 +133,7 @@ class Search(keras_ram.Pointing):
 
 
 class Visits(keras.utils.PyDataset):
-    """Canvases of a lesson, with the places of their digits.
+    """Canvases of a lesson, with the places and classes of their digits.
 
     Args:
         digits, labels: Of the training digits.
@@ -124,7 +164,9 @@ class Visits(keras.utils.PyDataset):
         images, classes = self.canvases[index]
         corners = self.canvases.places(index)  # (B, 5, 2), row and column
         places = (corners[..., ::-1] + SIDE / 2) / self.canvases.size * 2 - 1
-        return images, {"places": places.astype("float32"), "classes": classes}
+        digits = self.canvases.layout["digits"][self.canvases.rows(index)]
+        targets = {"classes": classes, "digits": self.canvases.labels[digits]}
+        return images, {"places": places.astype("float32"), **targets}
 
     def on_epoch_end(self):
         self.canvases.on_epoch_end()

@@ -141,9 +141,11 @@ class Pointing(keras.Model):
             places, known = self._next(places, y_pred["locations"], means)
         # Where none is known, the policy is right.
         places = ops.where(ops.expand_dims(known, -1), places, means)
-        classes = ops.cast(y["classes"], "int32")
+        classes = self._classes(y, y_pred["locations"])
         steps = range(logits.shape[1])
-        log_probs = [label_log_probs(classes, logits[:, step]) for step in steps]
+        log_probs = [
+            label_log_probs(classes[:, step], logits[:, step]) for step in steps
+        ]
         shares = self.model.rule.guess_shares
         losses = -ops.mean(shares * ops.stack(log_probs, axis=1), axis=1)
         if len(steps) > 1:
@@ -155,6 +157,11 @@ class Pointing(keras.Model):
         there = ops.cast(known, "float32") + ops.zeros_like(distances)
         self.distance_tracker.update_state(distances, sample_weight=there)
         return ops.mean(losses)
+
+    def _classes(self, y, locations):
+        """What is right after each glimpse: `(batch, T)`, or `(batch, T, classes)`."""
+        classes = ops.expand_dims(ops.cast(y["classes"], "int32"), 1)
+        return ops.repeat(classes, locations.shape[1], axis=1)
 
     def _errors(self, means, places):
         """Minus the log-probability, or what is like it near a place."""
@@ -189,11 +196,15 @@ class Pointing(keras.Model):
     def _left(self, places, locations):
         """Which places no glimpse so far came near to: `(batch, T - 1, n)`."""
         known = ops.all(ops.isfinite(places), axis=-1)[:, None]  # (B, 1, n)
-        ways = ops.expand_dims(locations, 2) - ops.expand_dims(places, 1)
-        close = ops.sum(ops.square(ways), axis=-1) < self.near**2  # (B, T, n)
-        visited = ops.cumsum(ops.cast(close, "int32"), axis=1) > 0
+        visited = self._visited(places, locations)
         self.found_tracker.update_state(visited[:, -1:], sample_weight=known)
         return ops.logical_and(known, ops.logical_not(visited[:, :-1]))
+
+    def _visited(self, places, locations):
+        """Which places a glimpse so far came near to: `(batch, T, n)`."""
+        ways = ops.expand_dims(locations, 2) - ops.expand_dims(places, 1)
+        close = ops.sum(ops.square(ways), axis=-1) < self.near**2
+        return ops.cumsum(ops.cast(close, "int32"), axis=1) > 0
 
 
 def nearest(places, means):

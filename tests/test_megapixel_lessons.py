@@ -188,7 +188,7 @@ def test_the_loss_of_single_glimpses_by_hand(options, glyphs):
 def test_a_search_by_hand(options, glyphs):
     """A digit nearby, missed by 100 pixels, visited, and then the way round."""
     model = megapixel_models.make(options)
-    search = megapixel_search.Search(model, near=16 / 1500)
+    search = megapixel_search.Search(model, "max", 16 / 1500, 1)
     places = np.array([[[850, 800], [850, 805], [10, 10], [10, 10], [1400, 100]]])
     locations = np.array([[[750, 750], [900, 900], [850, 803], [1250, 1250], [9, 9]]])
     means = np.array([[[840, 900], [860, 801], [850, 900], [1250, 250]]])
@@ -204,6 +204,32 @@ def test_a_search_by_hand(options, glyphs):
     found = search._errors(values[2], chosen)
     found = keras.ops.convert_to_numpy(found)
     np.testing.assert_allclose(found, errors, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("task", "label", "expected"),
+    [
+        ("majority", 4, [4, 4, 4, 4]),
+        ("max", 9, [9, 4, 7, 9]),  # what is asked for, where none was visited
+        ("top", 1, [1, 4, 7, 7]),
+        ("multi", [1, 4, 7, 9], [[1, 4, 7, 9], [4], [4, 7], [4, 7, 9]]),
+    ],
+)
+def test_what_is_right_so_far_by_hand(task, label, expected, options):
+    options.task, options.size = task, 1500
+    search = megapixel_search.Search(megapixel_models.make(options), task, 16 / 1500, 1)
+    places = np.array([[[20, 900], [90, 500], [750, 30], [600, 95], [700, 700]]])
+    locations = np.array([[[750, 750], [90, 506], [604, 95], [700, 695]]])
+    places, locations = ((v / 750 - 1).astype("float32") for v in (places, locations))
+    classes = {"digits": np.array([[4, 4, 1, 7, 9]]), "classes": np.array([label])}
+    if task == "multi":
+        classes["classes"], expected = (
+            np.array([[int(c in s) for c in range(10)] for s in sets])
+            for sets in ([label], expected)
+        )
+    locations = keras.ops.convert_to_tensor(locations)
+    found = search._classes({"places": places, **classes}, locations)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(found), [expected])
 
 
 def test_a_glimpse_is_that_of_a_rollout(options, glyphs):
