@@ -169,6 +169,19 @@ def look_near(model):
     kernel.assign(0.1 * kernel)
 
 
+def tell_places_apart(model, seed):
+    """Lets what a new model knows of its place change all over the image.
+
+    With biases of 0 its units bend at the centre alone, and a way that turns every
+    few hundred pixels is learned slowly.
+    """
+    rng = np.random.default_rng(seed)
+    ways = rng.uniform(0, 2 * np.pi, model.glimpse_net.where_units)
+    kernel = 12 * np.stack([np.cos(ways), np.sin(ways)])
+    bias = 12 * rng.uniform(-1.2, 1.2, len(ways))
+    model.glimpse_net.where.set_weights([kernel, bias])
+
+
 def begin(model, size, training, options):
     """Builds a model, which looks near at first, and knows what digits look like.
 

@@ -6,7 +6,8 @@ Five digits lie on 1500x1500 pixels among 50 patches of noise, and the class of 
 them is asked for: see `megapixel_data.py`. A policy does not find five digits one after
 the other by luck. So it is taught, on canvases that are made here, of which the places
 and classes of all digits are known (others learn from the labels of canvases alone):
-first the backbone learns what digits look like; then the model learns by single
+first the backbone learns what digits look like, and the policy the way round a
+canvas of nothing (`megapixel_way.py`); then the model learns by single
 glimpses what it sees, and to look next at a digit nearby, or to go round the canvas
 where there is none; and then to do so glimpse after glimpse (`LESSONS`). What it has
 looked at is erased from what it sees next (`inhibition_of_return`), so it need not
@@ -30,8 +31,9 @@ import numpy as np
 from finding import learn_to_find
 from megapixel_data import TASKS, load_own, load_published
 from megapixel_glances import Glances, Starts
-from megapixel_models import NEAR, draw, judge, looked_at, make
+from megapixel_models import draw, judge, looked_at, make
 from megapixel_search import Search, Visits
+from megapixel_way import learn_the_way
 from megapixel_windows import Windows
 from runs import begin_run, end_run, falling_adam, keep, read_curves, save_bare
 
@@ -63,6 +65,17 @@ class Score(keras.callbacks.Callback):
         for name in ("accuracy", "digits_found", "all_found"):
             logs[f"val_{name}"] = found[name]
         logs["seconds"] = time.time() - self.start
+
+
+def learn_parts(model, digits, options):
+    """What digits look like, and the way round, each by itself."""
+    begun = options.output / "digits.weights.h5"
+    if not begun.exists():
+        settings = options.digit_steps, options.seed, options.thickness
+        learn_to_find(model.glimpse_net.backbone, Windows(*digits, *settings))
+        learn_the_way(model, options.size, options.way_steps, options.seed)
+        model.save_weights(begun)
+    model.load_weights(begun)
 
 
 def teach(model, digits, validation, options):
@@ -106,8 +119,7 @@ def prepare(model, digits, lesson, options, seed):
     """What learns in a lesson, and from what."""
     if lesson.glimpses:
         visits = Visits(*digits, options, STEPS, seed)
-        near = 2 * NEAR / options.size
-        return Search(model, options.task, near, options.weight), visits
+        return Search(model, options), visits
     starts = Starts(
         *digits,
         size=options.size,
@@ -119,7 +131,7 @@ def prepare(model, digits, lesson, options, seed):
         steps=STEPS,
         seed=seed,
     )
-    return Glances(model, options.size, options.weight), starts
+    return Glances(model, options), starts
 
 
 def learn_from_rewards(model, training, validation, options):
@@ -157,14 +169,7 @@ def main(arguments=None):
     digits = datasets.load_mnist(options.data_dir, download=not options.data_dir)
     model = make(options)
     if not options.begin:
-        begun = options.output / "digits.weights.h5"
-        if not begun.exists():
-            windows = Windows(
-                *digits[0], options.digit_steps, options.seed, options.thickness
-            )
-            learn_to_find(model.glimpse_net.backbone, windows)
-            model.save_weights(begun)
-        model.load_weights(begun)
+        learn_parts(model, digits[0], options)
     canvases = {
         "task": options.task,
         "size": options.size,
@@ -199,6 +204,7 @@ def parse_arguments(arguments=None):
     add("--thickness", type=int, default=1, help="of its strokes, in pixels")
     add("--glimpses", type=int, default=39)
     add("--digit-steps", type=int, default=2400, help="of the backbone")
+    add("--way-steps", type=int, default=12000, help="of the way round")
     every = range(len(LESSONS))
     add("--lessons", type=int, nargs="*", default=[*every], choices=every)
     add("--share", type=float, default=1.0, help="of the epochs of the lessons")

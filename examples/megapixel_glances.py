@@ -10,7 +10,8 @@ import numpy as np
 from keras import ops
 from megapixel_data import SIDE, Megapixels
 from megapixel_models import NEAR
-from megapixel_search import errors, what_follows
+from megapixel_search import errors, unit_of_way, what_follows
+from megapixel_way import PLACES, Way
 
 from keras_ram.pointing import nearest
 from keras_ram.reinforce import label_log_probs
@@ -25,8 +26,7 @@ class Glances(keras.Model):
 
     Args:
         model: The RAM.
-        size: Int, side of the canvases in pixels.
-        weight: Float, what places count beside classes.
+        options: What the command line gave.
 
     Call arguments:
         inputs: Dict of `"images"`, `(batch, size, size, 1)`; `"locations"`, `(batch,
@@ -39,13 +39,16 @@ class Glances(keras.Model):
 
     The targets of `fit` are a dict of `"places"`, `(batch, n, 5, 2)`, which may be
     next, or NaN, and `"classes"`, `(batch, n)`, -1 where none is in sight. Next is the
-    place nearest to where the policy would look. Its error is that of `Search`.
+    place nearest to where the policy would look. Its error is that of `Search`. There
+    is also `"anywhere"`, `(batch, m, 2)`, places for the way round (`Way`), which is
+    forgotten beside the digits where it is not taught by itself.
     """
 
-    def __init__(self, model, size, weight=1.0, **kwargs):
-        super().__init__(**kwargs)
-        vars(self)["model"] = model
-        self.size, self.weight = size, weight
+    def __init__(self, model, options):
+        super().__init__()
+        vars(self)["model"], vars(self)["way"] = model, Way(model, options.size)
+        self.size, self.weight = options.size, options.weight
+        self.unit = unit_of_way(options.size, options.noise)
         self.parts = [model.glimpse_net, model.core, model.location_sampler]
         self.parts.append(model.classifier)
         self.distance_tracker = keras.metrics.Mean(name="distance")
@@ -80,7 +83,9 @@ class Glances(keras.Model):
         self.accuracy_tracker.update_state(right, sample_weight=seen)
         log_probs = label_log_probs(ops.maximum(classes, 0), logits)
         share = ops.maximum(ops.sum(seen), 1)
-        beside = ops.mean(errors(y_pred["means"], places, self.size))
+        beside = ops.mean(errors(y_pred["means"], places, self.size, self.unit))
+        anywhere = ops.reshape(ops.cast(y["anywhere"], "float32"), (-1, 2))
+        beside += self.way.off(anywhere, self.way(anywhere)) / self.unit
         return self.weight * beside - ops.sum(seen * log_probs) / share
 
 
@@ -156,7 +161,9 @@ class Starts(keras.utils.PyDataset):
         places = what_follows(centres, left, locations, canvases.size)
         places = ops.convert_to_numpy(places)
         inputs = {"images": images, "locations": locations, "earlier": earlier}
-        return inputs, {"places": places, "classes": seen.astype("int32")}
+        anywhere = rng.uniform(-1, 1, (len(images), PLACES // len(images), 2))
+        targets = {"classes": seen.astype("int32"), "anywhere": anywhere}
+        return inputs, {"places": places, **targets}
 
 
 def draw_starts(centres, number, size, rng):

@@ -2,7 +2,7 @@
 
 import keras
 import numpy as np
-from finding import convolve, look_near, places
+from finding import convolve, look_near, places, tell_places_apart
 from keras import layers, ops
 from megapixel_data import SIDE
 
@@ -58,6 +58,7 @@ def make(options):
     )
     model.build((None, options.size, options.size, 1))
     look_near(model)
+    tell_places_apart(model, options.seed)
     if begun:
         model.set_weights(begun.get_weights())
     return model

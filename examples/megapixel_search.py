@@ -1,11 +1,4 @@
-"""Where to look next on megapixel canvases: the order that a model is taught.
-
-What is a digit, and not noise, is seen in patches of cells of 12 pixels, and so no
-farther than 192 pixels away. Whoever goes round by the middles of squares of up to
-375x375 pixels sees all of a canvas.
-"""
-
-import math
+"""Where to look next on megapixel canvases: the order that a model is taught."""
 
 import keras
 import numpy as np
@@ -13,31 +6,13 @@ from finding import miss
 from keras import ops
 from megapixel_data import SIDE, Megapixels
 from megapixel_models import NEAR
+from megapixel_way import next_middle, squares_of
 
 import keras_ram
 
 NEARBY = 190  # pixels along x and y, where it is seen what is a digit
+LOOKS = 1280  # pixels of the way round that count 1, with one patch of noise nearby
 NEARS = (4.0, 16.0, 48.0, 96.0)  # pixels, see `miss`
-SQUARE = 375  # pixels along a side, at most
-ROUND = 400.0  # pixels
-
-
-def squares_of(size):
-    """How many squares there are along a side, an even number."""
-    return 2 * math.ceil(size / SQUARE / 2)
-
-
-def way_round(squares):
-    """For each square, in rows, the number of the one that is next on the way round.
-
-    To and fro along the rows, but for their first squares, which lead back.
-    """
-    numbers = np.arange(squares**2).reshape(squares, squares)
-    rows = [row[::-1] if odd % 2 else row for odd, row in enumerate(numbers[:, 1:])]
-    way = np.concatenate([*rows, numbers[::-1, 0]])
-    follows = np.empty_like(way)
-    follows[way] = np.roll(way, -1)
-    return follows
 
 
 def what_follows(places, left, locations, size):
@@ -58,28 +33,28 @@ def what_follows(places, left, locations, size):
     ways = ops.expand_dims(locations, 2) - ops.expand_dims(places, 1)
     nearby = ops.max(ops.abs(ways), axis=-1) < 2 * NEARBY / size
     nearby = ops.expand_dims(ops.logical_and(left, nearby), -1)  # (B, n, 5, 1)
-    squares = squares_of(size)
-    square = ops.floor((locations + 1) / 2 * squares)
-    square = ops.cast(ops.clip(square, 0, squares - 1), "int32")
-    number = ops.take(way_round(squares), squares * square[..., 1] + square[..., 0])
-    middles = ops.stack([number % squares, number // squares], axis=-1)
-    middles = (2 * ops.cast(middles, "float32") + 1) / squares - 1
+    middles = next_middle(locations, size)
     digits = ops.where(nearby, ops.expand_dims(places, 1), np.nan)
     none = ops.logical_not(ops.any(nearby, axis=2, keepdims=True))
     return ops.where(none, ops.expand_dims(middles, 2), digits)
 
 
-def errors(means, places, size):
+def errors(means, places, size, unit):
     """What it costs to look beside a place, `(batch, n)`.
 
     Whether to go round is in doubt, and where it goes never is. So there it is the way,
     in so many pixels, and much less than beside a digit as far away as the next square:
     a look at noise costs one glimpse, and a digit that is passed by is lost.
+
+    Args:
+        means, places: `(batch, n, 2)`, where it looks, and where it should.
+        size: Int, side of the canvas.
+        unit: Float, the pixels that count 1 on the way round. See `unit_of_way`.
     """
     squares = ops.sum(ops.square((places - means) * size / 2), axis=-1)
     cells = (places + 1) / 2 * squares_of(size) - 0.5
     middle = ops.all(ops.abs(cells - ops.round(cells)) < 1e-5, axis=-1)
-    return ops.where(middle, ops.sqrt(squares + 1) / ROUND, miss(squares, NEARS))
+    return ops.where(middle, ops.sqrt(squares + 1) / unit, miss(squares, NEARS))
 
 
 def answers(task, digits, places, visited, label):
@@ -113,12 +88,26 @@ def answers(task, digits, places, visited, label):
     return ops.where(none, label, ops.take_along_axis(digits[:, 0], highest, axis=1))
 
 
+def unit_of_way(size, noise):
+    """The pixels that count 1 on the way round: the fewer, the more noise there is.
+
+    With little of it one may look at what may be a digit. With much one would look at
+    nothing else.
+
+    Args:
+        size: Int, side of the canvas.
+        noise: Int, patches on it.
+    """
+    return LOOKS / max(noise * (2 * NEARBY / size) ** 2, 3.2)
+
+
 class Search(keras_ram.Pointing):
     """Teaches to visit what is nearby, and to go round for what is not."""
 
-    def __init__(self, model, task, near, weight):
-        super().__init__(model, near, weight)
-        self.task = task
+    def __init__(self, model, options):
+        super().__init__(model, 2 * NEAR / options.size, options.weight)
+        self.task, self.size = options.task, options.size
+        self.unit = unit_of_way(options.size, options.noise)
 
     def _classes(self, y, locations):
         places = ops.cast(y["places"], "float32")
@@ -126,10 +115,10 @@ class Search(keras_ram.Pointing):
         return answers(self.task, y["digits"], places, visited, y["classes"])
 
     def _choices(self, places, left, locations):
-        return what_follows(places, left, locations, size=2 * NEAR / self.near)
+        return what_follows(places, left, locations, self.size)
 
     def _errors(self, means, places):
-        return errors(means, places, size=2 * NEAR / self.near)
+        return errors(means, places, self.size, self.unit)
 
 
 class Visits(keras.utils.PyDataset):

@@ -15,12 +15,13 @@ import megapixel
 import megapixel_glances
 import megapixel_models
 import megapixel_search
+import megapixel_way
 import megapixel_windows
 from megapixel_data import SIDE, TASKS, Megapixels
 
 FLAGS = (
-    "--size 150 --noise 1 --glimpses 3 --digit-steps 2 --epochs 1 --steps 2 "
-    "--batch-size 4 --images 4 --verbose 0"
+    "--size 150 --noise 1 --glimpses 3 --digit-steps 2 --way-steps 2 --epochs 1 "
+    "--steps 2 --batch-size 4 --images 4 --verbose 0"
 )
 
 
@@ -108,8 +109,9 @@ def test_windows_tell_where_digits_are(glyphs):
 
 
 def test_the_loss_of_single_glimpses_by_hand(options, glyphs):
+    options.size, options.noise, options.weight = 600, 20, 0.5
     model = megapixel_models.make(options)
-    glances = megapixel_glances.Glances(model, size=600, weight=0.5)
+    glances = megapixel_glances.Glances(model, options)
     glances.compile()
     inputs, targets = megapixel_glances.Starts(*glyphs, 600, 0, 2, 8, 2, 1, seed=5)[0]
     targets["places"][0, 0] = [[0.3, 0.9]] + 4 * [[np.nan] * 2]
@@ -119,13 +121,19 @@ def test_the_loss_of_single_glimpses_by_hand(options, glyphs):
     chosen = np.nanargmin(ways, axis=2)[..., None, None]
     places = np.take_along_axis(targets["places"], chosen, axis=2)[:, :, 0]
     both = (keras.ops.convert_to_tensor(v) for v in (found["means"], places))
-    errors = megapixel_search.errors(*both, size=600)
+    unit = 1280 / (20 * (380 / 600) ** 2)
+    errors = megapixel_search.errors(*both, size=600, unit=unit)
     errors = keras.ops.convert_to_numpy(errors)
     ways = np.nanmin(ways, axis=2)
     logits, classes = found["logits"].reshape(16, 10), targets["classes"].reshape(16)
     log_probs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     seen = np.flatnonzero(classes >= 0)
-    expected = 0.5 * errors.mean() - log_probs[seen, classes[seen]].mean()
+    way = megapixel_way.Way(model, size=600)
+    anywhere = targets["anywhere"].reshape(512, 2).astype("float32")
+    off = way.off(anywhere, way(keras.ops.convert_to_tensor(anywhere)))
+    off = float(keras.ops.convert_to_numpy(off))
+    expected = 0.5 * (errors.mean() + off / unit)
+    expected -= log_probs[seen, classes[seen]].mean()
     logs = glances.test_on_batch(inputs, targets, return_dict=True)
     right = (logits.argmax(axis=1) == classes)[seen].mean()
     expected = {"loss": expected, "distance": ways.mean(), "accuracy": right}
@@ -142,7 +150,7 @@ def test_a_glimpse_is_that_of_a_rollout(options, glyphs):
         "locations": np.zeros((3, 1, 2), "float32"),
         "earlier": np.full((3, 1, 2, 2), 99, "float32"),
     }
-    found = megapixel_glances.Glances(model, size=150)(inputs)
+    found = megapixel_glances.Glances(model, options)(inputs)
     for name, same in (("location_means", "means"), ("logits", "logits")):
         np.testing.assert_allclose(
             keras.ops.convert_to_numpy(look[name])[:, :1],

@@ -11,6 +11,7 @@ sys.path.append(str(Path(__file__).parents[1] / "examples"))
 import megapixel
 import megapixel_models
 import megapixel_search
+import megapixel_way
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def make_search():
     def make(task):
         options = megapixel.parse_arguments(["--task", task, "--glimpses", "5"])
         model = megapixel_models.make(options)
-        return megapixel_search.Search(model, task, 16 / 1500, 1)
+        return megapixel_search.Search(model, options)
 
     return make
 
@@ -72,6 +73,37 @@ def test_who_goes_round_sees_all(size, squares):
     assert len(set(seen)) == squares**2 and seen[-1] == (start, start)
 
 
+def test_ways_count_by_the_noise_that_is_nearby():
+    units = [megapixel_search.unit_of_way(*case) for case in ((950, 40), (950, 0))]
+    assert units == [pytest.approx(1280 / (40 * 0.4**2)), 400]
+
+
+def test_the_way_is_that_of_a_rollout_of_nothing(make_search):
+    model = make_search("majority").model
+    look = model.rollout(np.zeros((1, 1500, 1500, 1), "uint8"))
+    way = megapixel_way.Way(model, 1500)
+    here = np.zeros((1, 2), "float32")
+    found = keras.ops.convert_to_numpy(way(keras.ops.convert_to_tensor(here)))
+    means = keras.ops.convert_to_numpy(look["location_means"])[:, 0]
+    np.testing.assert_allclose(found, means, rtol=1e-4, atol=1e-5)
+    off = way.off(*(keras.ops.convert_to_tensor(v) for v in (here, found)))
+    # From the centre the way goes on to the middle of the next square.
+    (ways,) = 750 * found - [1312.5 - 750, 937.5 - 750]
+    assert float(off) == pytest.approx(np.sqrt(1 + (ways**2).sum()), rel=1e-4)
+
+
+def test_a_way_is_learned(make_search):
+    model = make_search("majority").model
+    way = megapixel_way.Way(model, 600)
+    here = np.random.default_rng(1).uniform(-1, 1, (500, 2)).astype("float32")
+    here = keras.ops.convert_to_tensor(here)
+    offs = []
+    for _ in range(2):
+        offs.append(float(keras.ops.convert_to_numpy(way.off(here, way(here)))))
+        megapixel_way.learn_the_way(model, 600, steps=12, seed=0)
+    assert offs[1] < 0.7 * offs[0]
+
+
 def beside(ways):
     """By hand: what it costs to be so many pixels off."""
     near = sum(1 - np.exp(-((ways / width) ** 2) / 2) for width in (4, 16, 48, 96))
@@ -92,7 +124,8 @@ def test_a_search_by_hand(make_search):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3)
     assert keras.ops.convert_to_numpy(known).all()
     (ways,) = np.linalg.norm(means - found, axis=2)
-    errors = [[*beside(ways[:2]), *np.sqrt(1 + ways[2:] ** 2) / 400]]
+    unit = 1280 / (50 * (380 / 1500) ** 2)
+    errors = [[*beside(ways[:2]), *np.sqrt(1 + ways[2:] ** 2) / unit]]
     found = search._errors(values[2], chosen)
     found = keras.ops.convert_to_numpy(found)
     np.testing.assert_allclose(found, errors, rtol=1e-5, atol=1e-6)
