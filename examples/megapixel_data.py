@@ -87,6 +87,10 @@ class Megapixels(keras.utils.PyDataset):
         """Row and column of the corners of a batch's digits, `(batch, 5, 2)`."""
         return self.layout["places"][self.rows(index)]
 
+    def classes(self, index):
+        """Classes of a batch's digits, `(batch, 5)`."""
+        return self.labels[self.layout["digits"][self.rows(index)]]
+
     def on_epoch_end(self):
         self.epoch += 1
         rng = np.random.RandomState([self.seed, self.epoch])

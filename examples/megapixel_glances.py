@@ -140,7 +140,7 @@ class Starts(keras.utils.PyDataset):
         images, _ = canvases[index]
         rows = canvases.rows(index)
         centres = canvases.places(index) + SIDE / 2
-        classes = canvases.labels[canvases.layout["digits"][rows]]
+        classes = canvases.classes(index)
         noise = canvases.layout["patch_places"][rows] + SIDE / 2
         rng = np.random.default_rng((canvases.seed, canvases.epoch, index))
         locations = draw_starts(centres, self.number, canvases.size, rng)

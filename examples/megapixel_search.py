@@ -153,8 +153,7 @@ class Visits(keras.utils.PyDataset):
         images, classes = self.canvases[index]
         corners = self.canvases.places(index)  # (B, 5, 2), row and column
         places = (corners[..., ::-1] + SIDE / 2) / self.canvases.size * 2 - 1
-        digits = self.canvases.layout["digits"][self.canvases.rows(index)]
-        targets = {"classes": classes, "digits": self.canvases.labels[digits]}
+        targets = {"classes": classes, "digits": self.canvases.classes(index)}
         return images, {"places": places.astype("float32"), **targets}
 
     def on_epoch_end(self):
