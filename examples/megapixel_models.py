@@ -3,11 +3,12 @@
 import keras
 import numpy as np
 from finding import convolve, look_near, places, tell_places_apart
-from keras import layers, ops
+from keras import layers
 from megapixel_data import SIDE
 
 import keras_ram
 from keras_ram import drawing
+from keras_ram.watching import watch
 
 NEAR = 8  # pixels from its centre, where one is on a digit
 PATCH = 32  # cells along a side
@@ -79,10 +80,8 @@ def judge(model, canvases, number=None):
     right, found = [], []
     for index in range(-(-number // canvases.batch_size)):
         images, labels = canvases[index]
-        look = model.rollout(images)
-        logits, locations = (
-            ops.convert_to_numpy(look[n]) for n in ("logits", "locations")
-        )
+        look = watch(model.rollout, images)
+        logits, locations = look["logits"], look["locations"]
         if model.multi_label:
             right.append(((logits > 0) == labels[:, None]).all(axis=-1))
         else:

@@ -4,10 +4,11 @@ import math
 import time
 
 import numpy as np
-from keras import layers, ops
+from keras import layers
 from photos_models import OnePlace
 
 import keras_ram
+from keras_ram.watching import watch
 
 
 def judge(model, images, labels, masks):
@@ -76,12 +77,11 @@ def answers(model, images, batch_size=32):
     if not isinstance(model, keras_ram.RAM):
         return model.predict(images, batch_size, verbose=0), None
     seen = [
-        model.rollout(images[start : start + batch_size])
+        watch(model.rollout, images[start : start + batch_size])
         for start in range(0, len(images), batch_size)
     ]
-    logits = [ops.convert_to_numpy(s["logits"])[:, -1] for s in seen]
-    locations = [ops.convert_to_numpy(s["locations"]) for s in seen]
-    return np.concatenate(logits), np.concatenate(locations)
+    logits = np.concatenate([s["logits"][:, -1] for s in seen])
+    return logits, np.concatenate([s["locations"] for s in seen])
 
 
 def balanced_accuracy(guesses, labels):

@@ -9,6 +9,7 @@ from keras_ram.inputs import check_images, read
 from keras_ram.sizes import number_of, rows_of
 from keras_ram.targets import check_labels
 from keras_ram.validation import check_integer
+from keras_ram.watching import watch
 
 BORDER = 0.95  # a location beyond it is on the border; 1 is the edge
 
@@ -88,10 +89,10 @@ def look_at_all(model, images, batch_size=256):
         Locations, `(n, T, 2)`, and how many of the T were taken, `(n,)`.
     """
     rollouts = [
-        model.rollout(rows_of(images, slice(start, start + batch_size)))
+        watch(model.rollout, rows_of(images, slice(start, start + batch_size)))
         for start in range(0, number_of(images), batch_size)
     ]
-    locations = [ops.convert_to_numpy(rollout["locations"]) for rollout in rollouts]
+    locations = [rollout["locations"] for rollout in rollouts]
     taken = [glimpses_taken(rollout) for rollout in rollouts]
     return np.concatenate(locations), np.concatenate(taken)
 
@@ -129,7 +130,7 @@ def _episode(model, images, labels, batch_size, training):
     parts = []
     for start in range(0, number_of(images), batch_size):
         some = slice(start, start + batch_size)
-        rollout = model.rollout(rows_of(images, some), training=training)
+        rollout = watch(model.rollout, rows_of(images, some), training=training)
         count, guesses, classes = rollout["logits"].shape
         logits = ops.reshape(rollout["logits"], (-1, classes))
         y = ops.repeat(ops.convert_to_tensor(labels[some]), guesses, axis=0)

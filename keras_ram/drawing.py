@@ -13,6 +13,7 @@ from keras_ram.extras import extra
 from keras_ram.inputs import check_images, read
 from keras_ram.sizes import images_and_sizes
 from keras_ram.targets import check_labels
+from keras_ram.watching import watch
 
 LONGEST_NAME = 16  # letters that fit above a patch
 SHADES = {"cmap": "gray", "vmin": 0, "vmax": 1}
@@ -89,10 +90,7 @@ def look(model, images, labels=None, class_names=None):
         )
     labels = _check_labels(model, images, labels)
     names = _check_names(model, class_names)
-    rollout = {
-        name: keras.ops.convert_to_numpy(values)
-        for name, values in model.rollout(given).items()
-    }
+    rollout = watch(model.rollout, given)
     locations, logits = rollout["locations"], rollout["logits"]
 
     def told(what):
@@ -137,8 +135,7 @@ def glimpses_taken(rollout):
     A model that stops when it is sure tells; others take all.
     """
     count, steps, _ = rollout["locations"].shape
-    taken = rollout.get("num_glimpses", np.full(count, steps))
-    return keras.ops.convert_to_numpy(taken)
+    return rollout.get("num_glimpses", np.full(count, steps))
 
 
 def _check_labels(model, images, labels):
