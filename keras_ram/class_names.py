@@ -9,6 +9,7 @@ from keras import ops
 from keras_ram import guesses
 from keras_ram.trainers import Trainer
 from keras_ram.validation import check_names
+from keras_ram.watching import watch
 
 
 class Named(Trainer):
@@ -69,7 +70,7 @@ class Named(Trainer):
         >>> answer["class"] in ("cat", "dog"), answer["locations"].shape
         (True, (6, 2))
         """
-        seen = self.decide(images)
+        seen = watch(self.decide, images)
         names = self.class_names or range(self.num_classes)
         logits = seen["logits"][:, -1]
         columns = (

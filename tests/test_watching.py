@@ -47,7 +47,15 @@ def test_arrays_of_a_rollout(watched):
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="others keep nothing by themselves")
-@pytest.mark.parametrize("see", [look, keras_ram.vital_signs, keras_ram.stopping_curve])
+@pytest.mark.parametrize(
+    "see",
+    [
+        look,
+        keras_ram.vital_signs,
+        keras_ram.stopping_curve,
+        lambda model, images, labels: model.classify(images),
+    ],
+)
 def test_nothing_is_kept(watched, see):
     model, witness, images, labels = watched
     see(model, images, labels)
