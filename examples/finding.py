@@ -177,8 +177,8 @@ def tell_places_apart(model, seed):
     """
     rng = np.random.default_rng(seed)
     ways = rng.uniform(0, 2 * np.pi, model.glimpse_net.where_units)
-    kernel = 12 * np.stack([np.cos(ways), np.sin(ways)])
-    bias = 12 * rng.uniform(-1.2, 1.2, len(ways))
+    kernel = 4 * np.stack([np.cos(ways), np.sin(ways)])
+    bias = 4 * rng.uniform(-1.2, 1.2, len(ways))
     model.glimpse_net.where.set_weights([kernel, bias])
 
 

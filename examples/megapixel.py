@@ -6,12 +6,13 @@ Five digits lie on 1500x1500 pixels among 50 patches of noise, and the class of 
 them is asked for: see `megapixel_data.py`. A policy does not find five digits one after
 the other by luck. So it is taught, on canvases that are made here, of which the places
 and classes of all digits are known (others learn from the labels of canvases alone):
-first the backbone learns what digits look like, and the policy the way round a
-canvas of nothing (`megapixel_way.py`); then the model learns by single
+first the backbone learns what digits look like; then the model learns by single
 glimpses what it sees, and to look next at a digit nearby, or to go round the canvas
-where there is none; and then to do so glimpse after glimpse (`LESSONS`). What it has
-looked at is erased from what it sees next (`inhibition_of_return`), so it need not
-remember. With `--epochs` it then learns from rewards, which need labels alone.
+where there is none; then the way round by itself, on a canvas of nothing
+(`megapixel_way.py`), and single glimpses again; and then to do so glimpse after glimpse
+(`LESSONS`). What it has looked at is erased from what it sees next
+(`inhibition_of_return`), so it need not remember. With `--epochs` it then learns from
+rewards, which need labels alone.
 
 A run writes settings, curves and results to OUTPUT/result.json, and the model to
 OUTPUT/model.keras. Stopped in between, it goes on. `--begin` takes the model of an
@@ -30,7 +31,7 @@ import keras
 import numpy as np
 from finding import learn_to_find
 from megapixel_data import TASKS, load_own, load_published
-from megapixel_glances import Glances, Starts
+from megapixel_glances import PACE, Glances, Starts
 from megapixel_models import draw, judge, looked_at, make
 from megapixel_search import Search, Visits
 from megapixel_way import learn_the_way
@@ -40,9 +41,10 @@ from runs import begin_run, end_run, falling_adam, keep, read_curves, save_bare
 from keras_ram import datasets
 
 STEPS = 100  # of an epoch
-Lesson = collections.namedtuple("Lesson", "glimpses first epochs")
+Lesson = collections.namedtuple("Lesson", "glimpses first epochs way", defaults=[False])
 LESSONS = (  # how many of all glimpses, 0 for single ones; where the first is
     Lesson(glimpses=0, first="center", epochs=15),
+    Lesson(glimpses=0, first="center", epochs=5, way=True),  # the way by itself before
     Lesson(glimpses=1 / 2, first="random", epochs=4),
     Lesson(glimpses=1, first="center", epochs=12),
 )
@@ -67,15 +69,18 @@ class Score(keras.callbacks.Callback):
         logs["seconds"] = time.time() - self.start
 
 
-def learn_parts(model, digits, options):
-    """What digits look like, and the way round, each by itself."""
-    begun = options.output / "digits.weights.h5"
-    if not begun.exists():
-        settings = options.digit_steps, options.seed, options.thickness
-        learn_to_find(model.glimpse_net.backbone, Windows(*digits, *settings))
-        learn_the_way(model, options.size, options.way_steps, options.seed)
-        model.save_weights(begun)
-    model.load_weights(begun)
+def once(model, path, learn, *settings):
+    """What `learn` makes of a model, or made of it in an earlier run."""
+    if not path.exists():
+        learn(model, *settings)
+        model.save_weights(path)
+    model.load_weights(path)
+
+
+def learn_digits(model, digits, options):
+    """What digits look like."""
+    settings = options.digit_steps, options.seed, options.thickness
+    learn_to_find(model.glimpse_net.backbone, Windows(*digits, *settings))
 
 
 def teach(model, digits, validation, options):
@@ -89,13 +94,17 @@ def teach(model, digits, validation, options):
         if done.exists():
             model.load_weights(done)
             continue
+        if lesson.way:
+            way = options.size, options.way_steps, options.seed
+            once(model, options.output / "way.weights.h5", learn_the_way, *way)
         model.location_sampler.stddev = 2 * STDDEV / options.size
         epochs = max(1, round(options.share * lesson.epochs))
         curves = options.output / f"lesson{number}.csv"
         seen = len(read_curves(curves)["loss"])
         seed = 1000 * (options.seed + 1) + 100 * number
         student, data = prepare(model, digits, lesson, options, seed + seen)
-        student.compile(falling_adam(options.learning_rate, epochs * STEPS, 0.05))
+        rate = options.learning_rate * (1 if lesson.glimpses else PACE)
+        student.compile(falling_adam(rate, epochs * STEPS, 0.05))
         student.fit(
             data,
             epochs=epochs,
@@ -169,7 +178,8 @@ def main(arguments=None):
     digits = datasets.load_mnist(options.data_dir, download=not options.data_dir)
     model = make(options)
     if not options.begin:
-        learn_parts(model, digits[0], options)
+        begun = options.output / "digits.weights.h5"
+        once(model, begun, learn_digits, digits[0], options)
     canvases = {
         "task": options.task,
         "size": options.size,

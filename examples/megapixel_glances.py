@@ -19,6 +19,7 @@ from keras_ram.reinforce import label_log_probs
 SPREADS = (2, 4, 8, 16, 40, 80, 160)  # around digits, in pixels
 IN_SIGHT = 10  # pixels, where one can read it
 NOWHERE = 1e6  # pixels away
+PACE = 2  # times the rate, and the weight of places, of whole rollouts
 
 
 class Glances(keras.Model):
@@ -47,7 +48,7 @@ class Glances(keras.Model):
     def __init__(self, model, options):
         super().__init__()
         vars(self)["model"], vars(self)["way"] = model, Way(model, options.size)
-        self.size, self.weight = options.size, options.weight
+        self.size, self.weight = options.size, PACE * options.weight
         self.unit = unit_of_way(options.size, options.noise)
         self.parts = [model.glimpse_net, model.core, model.location_sampler]
         self.parts.append(model.classifier)

@@ -35,7 +35,7 @@ def glyphs(rng):
 def options(monkeypatch, tmp_path):
     monkeypatch.setattr(megapixel, "STEPS", 2)
     lessons = (
-        megapixel.Lesson(0, "center", 1),
+        megapixel.Lesson(0, "center", 1, way=True),
         megapixel.Lesson(1, "random", 2),
     )
     monkeypatch.setattr(megapixel, "LESSONS", lessons)
@@ -133,7 +133,7 @@ def test_the_loss_of_single_glimpses_by_hand(options, glyphs):
     anywhere = targets["anywhere"].reshape(512, 2).astype("float32")
     off = way.off(anywhere, way(keras.ops.convert_to_tensor(anywhere)))
     off = float(keras.ops.convert_to_numpy(off))
-    expected = 0.5 * (errors.mean() + off / unit)
+    expected = 2 * 0.5 * (errors.mean() + off / unit)
     expected -= log_probs[seen, classes[seen]].mean()
     logs = glances.test_on_batch(inputs, targets, return_dict=True)
     right = (logits.argmax(axis=1) == classes)[seen].mean()
@@ -234,8 +234,8 @@ def test_a_run_goes_on_and_ends(options, glyphs, monkeypatch):
     monkeypatch.setattr(megapixel, "load_own", lambda *a, **k: (canvases, canvases))
     monkeypatch.setattr(megapixel, "load_published", lambda *a, **k: (None, canvases))
     arguments = [*FLAGS.split(), "--task", task, "--output", str(options.output)]
-    score = megapixel.judge
-    calls = []
+    score, learn_the_way = megapixel.judge, megapixel.learn_the_way
+    calls, ways = [], []
 
     def stopped(*arguments):
         calls.append(arguments)
@@ -243,12 +243,18 @@ def test_a_run_goes_on_and_ends(options, glyphs, monkeypatch):
             raise KeyboardInterrupt
         return score(*arguments)
 
+    def on_the_way(*arguments):
+        ways.append(arguments)
+        learn_the_way(*arguments)
+
     monkeypatch.setattr(megapixel, "judge", stopped)
+    monkeypatch.setattr(megapixel, "learn_the_way", on_the_way)
     with pytest.raises(KeyboardInterrupt):
         megapixel.main(arguments)
     megapixel.main(arguments)
     # The lesson's second epoch again, that of rewards, and two at the end.
     assert len(calls) == 7
+    assert len(ways) == 1
     result = json.loads((options.output / "result.json").read_text())
     model = keras.saving.load_model(options.output / "model.keras")
     assert megapixel_models.judge(model, canvases) == result["test"]
