@@ -41,7 +41,7 @@ LESSONS = (  # until which share of the training; how far of `--stddev` it explo
     Lesson(until=0.15, glimpses=2, first="random", explored=1),
     Lesson(until=0.3, glimpses=4, first="center", explored=1),
     Lesson(until=0.6, glimpses=8, first="center", explored=0.6),
-    Lesson(until=1, glimpses=11, first="center", explored=0.4),
+    Lesson(until=1, glimpses=12, first="center", explored=0.4),
 )
 NEAR = 6  # pixels from its centre one has looked at a digit
 

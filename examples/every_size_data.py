@@ -68,7 +68,7 @@ class EverySize(FreshCanvases):
     def draw(self, digits, labels, rng):
         done = 1 if self.options.begin else self.epoch / self.options.epochs
         kind = rng.choice(
-            ["large", "square", "rectangle", "digit"], p=[0.32, 0.21, 0.1, 0.37]
+            ["large", "square", "rectangle", "digit"], p=[0.38, 0.19, 0.08, 0.35]
         )
         digit = 28
         if kind == "large":
@@ -79,7 +79,7 @@ class EverySize(FreshCanvases):
             height, width = (_between(rng, LEAST, 300) for _ in range(2))
         else:
             height = width = _between(rng, 70, 200)
-            digit = int(rng.integers(13, 61))
+            digit = _between(rng, 13, 60)
             digits = enlarge(digits, digit)
         # What is to be found is first found where there is little else, or nothing.
         full = rng.random() < min(0.7, 0.3 + done / 0.6)
