@@ -3,6 +3,7 @@ import warnings
 
 import numpy as np
 import pytest
+from backends import FEW_STEPS
 
 import keras_ram
 
@@ -37,3 +38,14 @@ def test_a_model_that_sees_next_to_nothing_warns_once():
         keras_ram.RAM(num_classes=2, **keras_ram.retina(256, 200))(images)
         keras_ram.RAM(num_classes=2, shares=(0.3,))(images)
         keras_ram.RAM(num_classes=2).build((None, None, None, 1))
+
+
+def test_one_that_is_built_warns_when_it_is_to_learn(make_model):
+    """As a preset does, on photos of one's own."""
+    model = make_model(num_classes=2)
+    model.compile(**FEW_STEPS)
+    images, labels = np.zeros((2, 256, 200, 1)), np.arange(2)
+    with pytest.warns(UserWarning, match=r"see no more than 0\.1%"):
+        model.fit(images, labels, verbose=0)
+    sizes = {"images": images, "sizes": np.array([[8, 8], [10, 10]])}
+    model.fit(sizes, labels, verbose=0)  # small ones, of which it sees enough

@@ -5,6 +5,7 @@ import contextlib
 import keras
 
 from keras_ram import inputs, targets
+from keras_ram.field_of_view import warn_of_blindness
 from keras_ram.on_logits import takes_classes
 from keras_ram.sizes import images_and_sizes, number_of, range_of_sizes
 
@@ -180,9 +181,13 @@ class GuardedModel(keras.Model):
             x = inputs.read(x)
             first = x, y, sample_weight
         if first[0] is not None:  # or they are spread over devices
+            was_built = self.built  # else `build` has warned
             self._check(*first, learns)
             if trains:
                 self.image_sizes = range_of_sizes(first[0], self.image_sizes)
+            if trains and was_built:
+                _, largest = range_of_sizes(first[0])
+                warn_of_blindness(self.num_glimpses, self.glimpse_sensor, *largest)
         return x, y, sample_weight
 
     def _check(self, images, y, sample_weight, learns):
