@@ -112,6 +112,7 @@ class Looking(Persistent):
             `rollout`.
         """
         images = self._read(images)
+        self.build_for(images)
         return self._decide(keras.tree.map_structure(ops.convert_to_tensor, images))
 
     def _decide(self, images):

@@ -115,6 +115,29 @@ def test_an_answer_tells_what_a_rollout_does(names, make_model, rng):
         )
 
 
+def test_a_first_answer_makes_a_model_that_is_kept(tmp_path):
+    """Its weights were made, and it was not built: its file could not be loaded."""
+    model = keras_ram.RAM(num_classes=3, num_glimpses=2, seed=1)
+    answers = model.classify(IMAGES)
+    assert model.built
+    model.save(tmp_path / "m.keras")
+    same = keras.saving.load_model(tmp_path / "m.keras").classify(IMAGES)
+    for answer, other in zip(answers, same, strict=True):
+        np.testing.assert_allclose(
+            [*answer["probabilities"].values()],
+            [*other["probabilities"].values()],
+            rtol=1e-5,
+        )
+    with pytest.raises(ValueError, match="channel"):
+        model.classify(np.zeros((1, 8, 8, 3)))
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_no_images_have_no_answers(multi_label, make_model):
+    model = make_model(num_classes=3, multi_label=multi_label)
+    assert model.classify(np.zeros((0, 8, 8, 1))) == []
+
+
 def test_answers_are_given_to_images_alone(make_model):
     with pytest.raises(ValueError, match="and a batch axis"):
         make_model().classify(IMAGES[0])

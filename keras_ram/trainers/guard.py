@@ -198,6 +198,10 @@ class GuardedModel(keras.Model):
             sparse = takes_classes(getattr(self, "loss", None))
             targets.check_labels(y, count, self.num_classes, sparse, self.multi_label)
             targets.check_weights(sample_weight, count)
+        self.build_for(images)
+
+    def build_for(self, images):
+        """Makes the weights, if there are none yet, for images like these."""
         if not self.built:
             with self.scope():
                 self.build((None, *images_and_sizes(images)[0].shape[1:]))
