@@ -122,8 +122,12 @@ class Persistent(Named):
         frozen, number = self._frozen_weights
         self._frozen_weights = (), None
         if number in (None, len(self.weights)):
+            learned = [layer for layer in _layers(self)[1:] if layer.trainable_weights]
             for index in frozen:
                 self.weights[index].trainable = False
+            for layer in learned:  # a batch normalization asks for its own flag
+                if not layer.trainable_weights:
+                    layer.trainable = False
         elif len(frozen) > sum(not weight.trainable for weight in self.weights):
             warnings.warn(
                 "This config comes from a model of other weights, some of which were "
@@ -133,8 +137,7 @@ class Persistent(Named):
             )
 
     def get_config(self):
-        # Keras has no public way to all layers at any depth (3.15).
-        for layer in self._flatten_layers():
+        for layer in _layers(self):
             if getattr(layer, "quantization_mode", None):
                 raise ValueError(f"{NOT_QUANTIZED} Received: a quantized {layer.name}.")
         # A file holds the adapters of LoRA merged, and before `build` some are missing.
@@ -151,11 +154,27 @@ class Persistent(Named):
         return {**super().get_config(), **config}
 
 
+def _layers(layer):
+    """A layer and all in it, at any depth. Keras has no public way (3.15)."""
+    return layer._flatten_layers()
+
+
 def _with_new_classifier(model, asked):
+    if not model.built:
+        raise ValueError(
+            "The model has no weights yet, and so none that a new classifier could "
+            "stand on. Call it on a batch of images, or `fit` it, and save it then."
+        )
     of_the_old = dict.fromkeys(("stop_confidence", "class_names", "image_sizes"))
-    fresh = type(model).from_config({**model.get_config(), **of_the_old, **asked})
+    # It has everything to learn, even in a model that was frozen as a whole.
+    learns = {**of_the_old, "trainable": True}
+    fresh = type(model).from_config({**model.get_config(), **learns, **asked})
     fresh.build((None, None, None, model.input_spec.axes[-1]))
-    fresh.classifier.trainable = True  # it has everything to learn
+    fresh.classifier.trainable = True
     for part in ("glimpse_net", "core", "location_sampler", "baseline"):
-        getattr(fresh, part).set_weights(getattr(model, part).get_weights())
+        old_and_new = (_layers(getattr(each, part)) for each in (model, fresh))
+        for old, new in zip(*old_and_new, strict=True):
+            kept = {}  # as in a file: `Normalization` makes more of its weights
+            old.save_own_variables(kept)
+            new.load_own_variables(kept)
     return fresh

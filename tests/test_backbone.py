@@ -90,6 +90,44 @@ def test_a_new_classifier_on_the_same_backbone(backbone, make_model, tmp_path):
     assert other.num_classes == 5
 
 
+def test_a_new_classifier_on_what_normalizes(images, make_model, tmp_path):
+    """Its mean and deviation are made of its weights, and are no weights."""
+    scaled = layers.Normalization()
+    scaled.adapt(images)
+    backbone = keras.Sequential([keras.Input((4, 4, 3)), scaled, layers.Flatten()])
+    model = make_model(3, num_classes=3, backbone=backbone)
+    model.save(tmp_path / "m.keras")
+    other = type(model).from_preset(str(tmp_path / "m.keras"), num_classes=5)
+    np.testing.assert_allclose(
+        *(ops.convert_to_numpy(m.rollout(images)["locations"]) for m in (model, other)),
+        atol=1e-6,
+    )
+
+
+@keras.saving.register_keras_serializable("test_backbone")
+class Subclassed(keras.Model):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.normalize = layers.BatchNormalization()
+        self.mean = layers.GlobalAveragePooling2D()
+
+    def call(self, images, training=False):
+        return self.mean(self.normalize(images, training=training))
+
+
+def test_a_subclassed_one_stays_frozen(images, make_model, tmp_path):
+    """Its file tells of its weights alone, and not of the layers in it."""
+    backbone = Subclassed()
+    backbone.trainable = False
+    make_model(3, num_classes=3, backbone=backbone).save(tmp_path / "m.keras")
+    model = keras.saving.load_model(tmp_path / "m.keras")
+    before = weights_of(model.glimpse_net.backbone)
+    model.compile(run_eagerly=True)
+    model.fit(images, LABELS, verbose=0)
+    assert len(before) == 4
+    assert not any(changed(model.glimpse_net.backbone, before))
+
+
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="artifacts are of TensorFlow")
 @pytest.mark.slow
 def test_artifacts(backbone, images, make_model, tmp_path):

@@ -182,6 +182,25 @@ def test_what_is_frozen_stays_as_it_came(make_model, batch, tmp_path):
         assert not any(moved) if part == "glimpse_net" else all(moved)
 
 
+def test_a_new_classifier_learns_on_what_was_frozen_as_a_whole(
+    make_model, batch, tmp_path
+):
+    model = make_model()
+    model.trainable = False
+    model.save(tmp_path / "m.keras")
+    model = keras_ram.RAM.from_preset(tmp_path / "m.keras", num_classes=3)
+    model.compile(**FEW_STEPS)
+    model.fit(batch[0], batch[1] % 3, verbose=0)
+    assert len(model.trainable_weights) == 2
+
+
+def test_a_new_classifier_on_no_weights(tmp_path):
+    with pytest.warns(UserWarning, match="not yet been built"):
+        keras_ram.RAM(3).save(tmp_path / "m.keras")
+    with pytest.raises(ValueError, match="no weights yet"):
+        keras_ram.RAM.from_preset(tmp_path / "m.keras", num_classes=5)
+
+
 def test_a_file_of_ones_own_needs_none_of_what_it_was_compiled_with(
     make_model, tmp_path
 ):
