@@ -20,7 +20,8 @@ def sum_table(images, side):
 
     Args:
         images: `(batch, height, width, channels)`, integers in [0, 255] or floats.
-        side: Float or scalar tensor, the largest side of a cell, in pixels.
+        side: Float, or a tensor of shape `(1, 1, 1, 1)` or `(batch, 1, 1, 1)`, the
+            largest side of a cell, in pixels.
 
     Returns:
         Dict of `"sums"`, int32 of shape `(batch, height + 1, width + 1, channels)`,

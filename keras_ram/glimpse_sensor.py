@@ -129,14 +129,14 @@ class GlimpseSensor(keras.layers.Layer):
         padding = whole_blocks(width) - width
         padded = ops.pad(images, ((0, 0), (0, 0), (0, padding), (0, 0)))
         prepared = {"images": images, "padded": padded}
-        looked_up = [s for s in self.scales if self._is_coarse(images.shape, s)]
-        if looked_up or self.shares:
-            prepared["table"] = sum_table(images, self._largest(images, looked_up))
         if sizes is not None:
             # Larger ones would lead outside of the memory.
             prepared["sizes"] = ops.minimum(
                 ops.cast(sizes, "int32"), ops.shape(images)[1:3]
             )
+        looked_up = [s for s in self.scales if self._is_coarse(images.shape, s)]
+        if looked_up or self.shares:
+            prepared["table"] = sum_table(images, self._largest(prepared, looked_up))
         return prepared
 
     def look(self, prepared, locations, rows=None):
@@ -178,19 +178,20 @@ class GlimpseSensor(keras.layers.Layer):
             patches.append(cell_means(seen, y, x, scale))
         return ops.stack(patches, axis=1)  # (B, k, w, w, C)
 
-    def _largest(self, images, scales):
+    def _largest(self, prepared, scales):
         """The longest side of a cell, in pixels, of some scales and all shares.
 
-        A tensor, if there are shares and the size of the images is not known yet.
+        A tensor of shape `(1, 1, 1, 1)` or `(batch, 1, 1, 1)`, if there are shares and
+        the size of the images is not known yet, or each has its own.
         """
-        side = max(scales, default=0.0)
+        side, shape = max(scales, default=0.0), prepared["images"].shape
         if not self.shares:
             return side
         share = max(self.shares) / self.patch_size
-        if _number_of_pixels(images.shape) < math.inf:
-            return max(side, share * max(images.shape[1:3]))
-        size = ops.cast(ops.stack(ops.shape(images)[1:3]), "float32")
-        return ops.maximum(side, share * ops.max(size))
+        if "sizes" not in prepared and _number_of_pixels(shape) < math.inf:
+            return max(side, share * max(shape[1:3]))
+        longest = ops.max(self.size(prepared), axis=-1)
+        return ops.maximum(side, share * ops.reshape(longest, (-1, 1, 1, 1)))
 
     def size(self, prepared, rows=None):
         """Height and width, float32: of all images, `(2,)`, or `(B, 1, 2)` of each."""

@@ -192,7 +192,7 @@ def test_it_learns_as_without_padding(make_model, batch):
 
 
 def test_fit_and_evaluate_take_a_pipeline(make_model, photos):
-    model = make_model(3, num_classes=3)
+    model = make_model(3, num_classes=3, shares=(0.4,))
     model.compile(**FEW_STEPS)
     photos, labels = photos[2:], LABELS[2:]
     data = pipeline(photos, labels)
@@ -283,7 +283,7 @@ def test_ragged_batches_are_refused_with_their_remedy(model, photos):
 def test_the_model_remembers_the_sizes_that_it_learned_from(
     make_model, photos, tmp_path
 ):
-    model = make_model(3, num_classes=3)
+    model = make_model(3, num_classes=3, shares=(0.4,))
     model.compile(episodes=2, **FEW_STEPS)
     assert model.image_sizes is None
     model.predict(photos, verbose=0)
@@ -305,3 +305,17 @@ def test_the_model_remembers_the_sizes_that_it_learned_from(
     config = model.get_config()
     del config["image_sizes"]  # as in older files
     assert keras_ram.RAM.from_config(config).image_sizes is None
+
+
+def test_a_large_neighbour_makes_no_patch_coarser(rng):
+    """What sums are rounded to is each image's own."""
+    images = [rng.random((*size, 1), "float32") for size in ((10, 14), (900, 1200))]
+    sensor = keras_ram.GlimpseSensor(4, None, shares=(1,))
+    padded = keras_ram.pad_images(images)
+    beside = sensor(padded["images"], np.zeros((2, 2)), padded["sizes"])
+    alone = sensor(images[0][None], np.zeros((1, 2)))
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(beside)[:1],
+        keras.ops.convert_to_numpy(alone),
+        atol=1e-6,
+    )
