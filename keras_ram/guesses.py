@@ -37,7 +37,8 @@ def confidence(logits, multi_label):
     """
     if multi_label:
         return ops.exp(-ops.sum(ops.softplus(-ops.abs(logits)), axis=-1))
-    return ops.max(ops.softmax(logits), axis=-1)
+    # The largest; `max` refuses no logits at all.
+    return ops.sort(ops.softmax(logits), axis=-1)[..., -1]
 
 
 def doubt(logits, multi_label):
