@@ -12,7 +12,10 @@ from PIL import Image
 
 session = onnxruntime.InferenceSession(sys.argv[1])
 (images,) = session.get_inputs()
-photo = Image.open(sys.argv[2]).convert("L" if images.shape[-1] == 1 else "RGB")
+photo = Image.open(sys.argv[2])
+if photo.mode.startswith("I"):  # of 16 bits, which `convert` would cut off at 255
+    photo = photo.point(lambda value: value / 257)
+photo = photo.convert("L" if images.shape[-1] == 1 else "RGB")
 pixels = np.atleast_3d(photo)[None]  # (1, height, width, channels)
 if images.type == "tensor(float)":
     pixels = (pixels / 255).astype("float32")

@@ -30,3 +30,14 @@ def test_the_name_of_a_photo(channels, dtype, make_model, tmp_path):
     pixels = np.atleast_3d(Image.open(photo).convert("L" if channels == 1 else "RGB"))
     (answer,) = model.classify(pixels[None])
     assert process.stdout == f"{answer['class']} ({answer['probability']:.1%})\n"
+
+
+def test_a_photo_of_16_bits(make_model, rng, tmp_path):
+    model = make_model(num_classes=2, class_names=["temple", "flower"])
+    export_onnx(model, tmp_path / "m.onnx")
+    pixels = rng.integers(256, size=(20, 24)).astype("uint8")
+    Image.fromarray(pixels.astype("uint16") * 257).save(tmp_path / "16.png")
+    command = [sys.executable, EXAMPLE, tmp_path / "m.onnx", tmp_path / "16.png"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    (answer,) = model.classify(pixels[None, ..., None])
+    assert said == f"{answer['class']} ({answer['probability']:.1%})\n"
