@@ -24,8 +24,8 @@ def published(path, overwrite=False):
     _tidy(path, temporary, replaced)
     if path.exists() and not overwrite:
         raise FileExistsError(
-            f"There is something at {path} already. Pass `overwrite=True` to replace "
-            "it, or choose another place."
+            f"There is something at {path} already. Pass `overwrite=True`, in a shell "
+            "`--overwrite`, to replace it, or choose another place."
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -126,7 +126,8 @@ def check_shape(images, channels=None):
         raise ValueError(
             "Images must have shape (batch, height, width, channels). Received: "
             f"shape={shape}. Add a channel axis to grey images with "
-            "`images[..., None]`, and a batch axis to one image with `image[None]`."
+            "`images[..., None]`, and a batch axis to one image with `image[None]`, to "
+            "those of a pipeline with `.batch(32)`."
         )
     if 0 in shape:
         raise ValueError(f"There are no images to look at. Received: shape={shape}")
