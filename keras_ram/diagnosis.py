@@ -3,7 +3,6 @@
 import numpy as np
 from keras import ops
 
-from keras_ram.drawing import glimpses_taken
 from keras_ram.guesses import best_guess
 from keras_ram.inputs import check_images, read
 from keras_ram.sizes import number_of, rows_of
@@ -92,9 +91,8 @@ def look_at_all(model, images, batch_size=256):
         watch(model.rollout, rows_of(images, slice(start, start + batch_size)))
         for start in range(0, number_of(images), batch_size)
     ]
-    locations = [rollout["locations"] for rollout in rollouts]
-    taken = [glimpses_taken(rollout) for rollout in rollouts]
-    return np.concatenate(locations), np.concatenate(taken)
+    names = "locations", "num_glimpses"
+    return [np.concatenate([seen[name] for seen in rollouts]) for name in names]
 
 
 def _signs_of_locations(locations, taken):

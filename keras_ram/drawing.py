@@ -111,7 +111,7 @@ def look(model, images, labels=None, class_names=None):
         guesses=told(guesses.best_guess),
         confidences=told(guesses.confidence),
         patches=np.clip(np.stack(patches, axis=1), 0, 1),  # a mean's rounding
-        taken=glimpses_taken(rollout),
+        taken=rollout["num_glimpses"],
         labels=labels,
         names=names,
         sensor=model.glimpse_sensor,
@@ -127,15 +127,6 @@ def _cropped(images, sizes):
         image[:height, :width]
         for image, (height, width) in zip(images, sizes, strict=True)
     ]
-
-
-def glimpses_taken(rollout):
-    """How many glimpses were taken of each image: ints, `(n,)`.
-
-    A model that stops when it is sure tells; others take all.
-    """
-    count, steps, _ = rollout["locations"].shape
-    return rollout.get("num_glimpses", np.full(count, steps))
 
 
 def _check_labels(model, images, labels):

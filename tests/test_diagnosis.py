@@ -33,6 +33,7 @@ def play(locations, guesses, baselines=None):
         "locations": np.array(locations, "float32"),
         "logits": logits,
         "baselines": np.zeros((2, 2), "float32") if baselines is None else baselines,
+        "num_glimpses": np.array([2, 2], "int32"),
     }
 
 
