@@ -56,8 +56,7 @@ class Peaks(keras.layers.Layer):
         places = cell_places(height, width)
         cells = ops.reshape(features, (-1, height * width, channels))
         largest = ops.max(cells, axis=1, keepdims=True)  # (B, 1, channels)
-        weights = ops.exp(self.sharpness * (cells - largest))  # a softmax over cells
-        weights = weights / ops.sum(weights, axis=1, keepdims=True)
+        weights = ops.softmax(self.sharpness * cells, axis=1)
         places = ops.convert_to_tensor(places.T, dtype=self.compute_dtype)
         means = ops.matmul(places, weights)  # (B, 2, channels)
         peaks = ops.concatenate([largest, largest * means], axis=1)
