@@ -123,7 +123,7 @@ class GlimpseNet(keras.layers.Layer):
                 f"Received: patches.shape={tuple(patches_shape)}"
             )
         _, scales, height, width, channels = patches_shape
-        self.feature_size(min(height, width))
+        self.check_patch_size(min(height, width))
         shape = (None, height, width, scales * channels)
         for convolution in self.convolutions:
             convolution.build(shape)
@@ -154,12 +154,8 @@ class GlimpseNet(keras.layers.Layer):
             )
         return math.prod(shape[1:])
 
-    def feature_size(self, patch_size):
-        """Cells along a side of what the convolutions make of a patch.
-
-        Raises:
-            ValueError: If nothing is left of it.
-        """
+    def check_patch_size(self, patch_size):
+        """Raises `ValueError` if the convolutions leave nothing of a patch."""
         size = patch_size
         for convolution in self.convolutions:
             if convolution.padding == "valid":
@@ -171,7 +167,6 @@ class GlimpseNet(keras.layers.Layer):
                 f"Received: filters={self.filters}. Pass fewer, or a larger "
                 "`patch_size`."
             )
-        return size
 
     def call(self, patches, locations):
         features = patches  # (B, k, w, w, C)

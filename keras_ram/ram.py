@@ -155,7 +155,7 @@ class RAM(Looking):
         self.glimpse_net = GlimpseNet(
             glimpse_units, what_units, where_units, filters, backbone, dtype=policy
         )
-        self.glimpse_net.feature_size(patch_size)  # or the filters do not fit
+        self.glimpse_net.check_patch_size(patch_size)
         self.core = make_core(core, core_units, policy)
         self.location_sampler = LocationSampler(
             location_stddev,
