@@ -39,39 +39,6 @@ def make_backbone(side):
     return keras.Model(patch, layers.Concatenate()([what, *where]))
 
 
-def prefer_what_is_near(model):
-    """Lets what is nearer win, for each feature to another degree."""
-    for layer in model.glimpse_net.backbone.layers:
-        if isinstance(layer, layers.EinsumDense):
-            height, width, number = layer.bias.shape
-            cells = keras_ram.grids.cell_places(height, width)
-            ways = np.linalg.norm(cells, axis=1).reshape(height, width, 1)
-            layer.bias.assign(layer.bias - ways * np.linspace(0, 3, number))
-
-
-def learn_digits(model, images, labels, steps, seed):
-    """Shows a backbone digits at scale 1, some pixels around their place."""
-    rng = np.random.default_rng(seed)
-    classifier = keras.Sequential(
-        [model.glimpse_net.backbone, layers.Dense(128, "relu"), layers.Dense(10)]
-    )
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    rate = keras.optimizers.schedules.CosineDecay(2e-3, steps)
-    classifier.compile(keras.optimizers.Adam(rate), loss)
-    wide = np.pad(images, ((0, 0), (8, 8), (8, 8), (0, 0)))
-    side = model.glimpse_sensor.patch_size
-    cells = np.arange(side)
-    for _ in range(steps):
-        rows = rng.integers(0, len(images), 64)
-        y, x = rng.integers(0, wide.shape[1] - side + 1, (2, 64))
-        cut = wide[
-            rows[:, None, None],
-            (y[:, None] + cells)[:, :, None],
-            (x[:, None] + cells)[:, None],
-        ]
-        classifier.train_on_batch(cut / np.float32(255), labels[rows])
-
-
 def learn_to_find(backbone, windows):
     """Shows a backbone patches: is a digit there, where, and which?
 
@@ -167,31 +134,3 @@ def look_near(model):
     """Lets the policy of a new model look not too far at first."""
     kernel = model.location_sampler.mean.kernel
     kernel.assign(0.1 * kernel)
-
-
-def tell_places_apart(model, seed):
-    """Lets what a new model knows of its place change all over the image.
-
-    With biases of 0 its units bend at the centre alone, and a way that turns every
-    few hundred pixels is learned slowly.
-    """
-    rng = np.random.default_rng(seed)
-    ways = rng.uniform(0, 2 * np.pi, model.glimpse_net.where_units)
-    kernel = 4 * np.stack([np.cos(ways), np.sin(ways)])
-    bias = 4 * rng.uniform(-1.2, 1.2, len(ways))
-    model.glimpse_net.where.set_weights([kernel, bias])
-
-
-def begin(model, size, training, options):
-    """Builds a model, which looks near at first, and knows what digits look like.
-
-    Args:
-        model: A RAM with a backbone of `make_backbone`.
-        size: Int, height and width of an image to build it with.
-        training: Images and labels of digits.
-        options: What the command line gave, `digit_steps` and `seed`.
-    """
-    model.build((None, size, size, 1))
-    look_near(model)
-    learn_digits(model, *training, options.digit_steps, options.seed)
-    prefer_what_is_near(model)

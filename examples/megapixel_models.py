@@ -2,7 +2,7 @@
 
 import keras
 import numpy as np
-from finding import convolve, look_near, places, tell_places_apart
+from finding import convolve, look_near, places
 from keras import layers
 from megapixel_data import SIDE
 
@@ -18,7 +18,7 @@ SCALES = (0.75, 3, 12, 32)
 
 
 def make_backbone():
-    """Looks at a patch of any scale: what it shows, and where what is lowest, …
+    """Looks at a patch of any scale: what it shows, and where.
 
     The larger a cell, the less of it does a digit fill. So the patch enters as it is,
     6 times and 20 times as bright. What is somewhere counts more or less with where.
@@ -34,6 +34,19 @@ def make_backbone():
     what = layers.Flatten()(convolve(coarse, 32, 3, 2))
     where = [places(coarse, 24), places(fine, 16)]
     return keras.Model(patch, layers.Concatenate()([what, *where]))
+
+
+def tell_places_apart(model, seed):
+    """Lets what a new model knows of its place change all over the image.
+
+    With biases of 0 its units bend at the centre alone, and a way that turns every
+    few hundred pixels is learned slowly.
+    """
+    rng = np.random.default_rng(seed)
+    ways = rng.uniform(0, 2 * np.pi, model.glimpse_net.where_units)
+    kernel = 4 * np.stack([np.cos(ways), np.sin(ways)])
+    bias = 4 * rng.uniform(-1.2, 1.2, len(ways))
+    model.glimpse_net.where.set_weights([kernel, bias])
 
 
 def make(options):

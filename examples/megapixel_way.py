@@ -9,8 +9,8 @@ import math
 
 import keras
 import numpy as np
-from finding import falling_adam
 from keras import ops
+from runs import falling_adam
 
 SQUARE = 375  # pixels along a side, at most
 PLACES = 512  # of a batch

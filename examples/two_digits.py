@@ -20,7 +20,8 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from finding import FreshCanvases, begin, make_backbone
+from finding import FreshCanvases, look_near, make_backbone
+from keras import layers
 from paper_tasks import load
 from runs import Score, begin_run, end_with_best, falling_adam, keep, read_curves
 
@@ -76,6 +77,39 @@ class TwoDigits(FreshCanvases):
         return canvases(digits, labels, self.options.task, rng)
 
 
+def prefer_what_is_near(model):
+    """Lets what is nearer win, for each feature to another degree."""
+    for layer in model.glimpse_net.backbone.layers:
+        if isinstance(layer, layers.EinsumDense):
+            height, width, number = layer.bias.shape
+            cells = keras_ram.grids.cell_places(height, width)
+            ways = np.linalg.norm(cells, axis=1).reshape(height, width, 1)
+            layer.bias.assign(layer.bias - ways * np.linspace(0, 3, number))
+
+
+def learn_digits(model, images, labels, steps, seed):
+    """Shows a backbone digits at scale 1, some pixels around their place."""
+    rng = np.random.default_rng(seed)
+    classifier = keras.Sequential(
+        [model.glimpse_net.backbone, layers.Dense(128, "relu"), layers.Dense(10)]
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    rate = keras.optimizers.schedules.CosineDecay(2e-3, steps)
+    classifier.compile(keras.optimizers.Adam(rate), loss)
+    wide = np.pad(images, ((0, 0), (8, 8), (8, 8), (0, 0)))
+    side = model.glimpse_sensor.patch_size
+    cells = np.arange(side)
+    for _ in range(steps):
+        rows = rng.integers(0, len(images), 64)
+        y, x = rng.integers(0, wide.shape[1] - side + 1, (2, 64))
+        cut = wide[
+            rows[:, None, None],
+            (y[:, None] + cells)[:, :, None],
+            (x[:, None] + cells)[:, None],
+        ]
+        classifier.train_on_batch(cut / np.float32(255), labels[rows])
+
+
 def make(training, options):
     """The model, which knows what digits look like."""
     model = keras_ram.RAM(
@@ -97,7 +131,10 @@ def make(training, options):
         backbone=make_backbone(PATCH),
         seed=options.seed,
     )
-    begin(model, SIZE, training, options)
+    model.build((None, SIZE, SIZE, 1))
+    look_near(model)
+    learn_digits(model, *training, options.digit_steps, options.seed)
+    prefer_what_is_near(model)
     return model
 
 
