@@ -197,7 +197,8 @@ def main(arguments=None):
     draw(model, images[0], classes[0]).savefig(options.output / "canvas.png")
     result = {"settings": settings, "looked_at": looked_at(model, options.size)}
     result |= {"validation": judge(model, validation), "test": judge(model, test)}
-    result["curves"] = read_curves(options.output / "curves.csv")
+    curves = sorted(options.output.glob("*.csv"))
+    result["curves"] = {file.stem: read_curves(file) for file in curves}
     end_run(options.output, result)
     print(json.dumps({"looked_at": result["looked_at"], **result["test"]}))
 
@@ -209,7 +210,7 @@ def parse_arguments(arguments=None):
     )
     add = parser.add_argument
     add("--task", choices=TASKS, default="majority")
-    add("--size", type=int, default=1500, help="of the canvases in the end")
+    add("--size", type=int, default=1500, help="of the canvases, in pixels")
     add("--noise", type=int, default=50, help="patches on them")
     add("--thickness", type=int, default=1, help="of its strokes, in pixels")
     add("--glimpses", type=int, default=39)

@@ -258,6 +258,7 @@ def test_a_run_goes_on_and_ends(options, glyphs, monkeypatch):
     result = json.loads((options.output / "result.json").read_text())
     model = keras.saving.load_model(options.output / "model.keras")
     assert megapixel_models.judge(model, canvases) == result["test"]
-    assert len(result["curves"]["loss"]) == 1
+    epochs = {name: len(seen["loss"]) for name, seen in result["curves"].items()}
+    assert epochs == {"curves": 1, "lesson0": 1, "lesson1": 2}
     with pytest.raises(SystemExit, match="holds a finished run"):
         megapixel.main(arguments)
