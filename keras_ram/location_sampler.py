@@ -48,6 +48,7 @@ class LocationSampler(keras.layers.Layer):
     Call arguments:
         hidden_states: Float tensor of shape `(batch, units)`.
         training: Bool. If false, the location is the mean, rounded to `step`.
+        noise: `None`, or what `noise` gave, `(batch, 2)`, to sample with.
         origin: Float32 tensor of shape `(batch, 2)`, the present location. With
             `relative` it is needed, and so is `reach`.
         reach: Float32 tensor, which broadcasts to that shape: how far the next one
