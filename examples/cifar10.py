@@ -22,7 +22,15 @@ import keras
 import numpy as np
 import photos_data
 from keras import layers
-from runs import Score, begin_run, end_with_best, falling_adam, keep, read_curves
+from runs import (
+    Score,
+    begin_run,
+    end_with_best,
+    error,
+    falling_adam,
+    keep,
+    read_curves,
+)
 
 import keras_ram
 
@@ -148,7 +156,7 @@ def train(options):
         shuffle=False,
         verbose=options.verbose,
         callbacks=[
-            Score(model, *held["validation"]),
+            Score(lambda: {"accuracy": 1 - error(model, *held["validation"])}),
             *keep(folder, "val_accuracy", scores),
         ],
     )

@@ -30,7 +30,16 @@ from every_size_data import MOST, EverySize, Windows, canvases
 from finding import learn_to_find, look_near, make_backbone, miss
 from keras import ops
 from paper_tasks import load
-from runs import begin_run, end_run, error, falling_adam, keep, read_curves, save_bare
+from runs import (
+    Score,
+    begin_run,
+    end_run,
+    error,
+    falling_adam,
+    keep,
+    read_curves,
+    save_bare,
+)
 
 import keras_ram
 
@@ -99,26 +108,19 @@ class Search(keras_ram.Pointing):
         return miss(squares, (4.0, 16.0, 48.0, 96.0))
 
 
-class Score(keras.callbacks.Callback):
-    """Logs the errors on validation digits at every size."""
-
-    def __init__(self, model, digits, labels, number):
-        super().__init__()
-        self.ram, self.digits, self.labels = model, digits, labels
-        self.number = number
-
-    def on_epoch_end(self, epoch, logs=None):
-        found = errors(self.ram, self.digits, self.labels, self.number)
-        logs.update({f"val_error_{name}": share for name, share in found.items()})
-        logs["val_accuracy"] = 1 - np.mean(list(found.values()))
-
-
 def errors(model, digits, labels, number):
     """The share of wrong answers by name of size."""
     return {
         name: error(model, images, labels[:number])
         for name, images in canvases(digits, number)
     }
+
+
+def score(model, digits, labels, number):
+    """How often a model is right, over all sizes, and its errors at each."""
+    found = errors(model, digits, labels, number)
+    shares = {f"error_{name}": share for name, share in found.items()}
+    return {**shares, "accuracy": 1 - np.mean(list(found.values()))}
 
 
 def train(options):
@@ -145,7 +147,7 @@ def train(options):
             shuffle=False,
             verbose=options.verbose,
             callbacks=[
-                Score(model, *validation, options.images // 10),
+                Score(lambda: score(model, *validation, options.images // 10)),
                 *keep(options.output, "val_accuracy", scores),
             ],
         )

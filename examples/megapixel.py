@@ -24,7 +24,6 @@ end; of another `--size` they are drawn in the same way.
 import argparse
 import collections
 import json
-import time
 from pathlib import Path
 
 import keras
@@ -36,7 +35,15 @@ from megapixel_models import draw, judge, looked_at, make
 from megapixel_search import Search, Visits
 from megapixel_way import learn_the_way
 from megapixel_windows import Windows
-from runs import begin_run, end_run, falling_adam, keep, read_curves, save_bare
+from runs import (
+    Score,
+    begin_run,
+    end_run,
+    falling_adam,
+    keep,
+    read_curves,
+    save_bare,
+)
 
 from keras_ram import datasets
 
@@ -50,23 +57,6 @@ LESSONS = (  # how many of all glimpses, 0 for single ones; where the first is
 )
 GLANCES = 32  # of a canvas, where they are single
 STDDEV = 2  # pixels, how far to explore
-
-
-class Score(keras.callbacks.Callback):
-    """Logs how often a model is right, what it finds, and the seconds of an epoch."""
-
-    def __init__(self, model, canvases, number):
-        super().__init__()
-        self.ram, self.canvases, self.number = model, canvases, number
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.start = time.time()
-
-    def on_epoch_end(self, epoch, logs=None):
-        found = judge(self.ram, self.canvases, self.number)
-        for name in ("accuracy", "digits_found", "all_found"):
-            logs[f"val_{name}"] = found[name]
-        logs["seconds"] = time.time() - self.start
 
 
 def once(model, path, learn, *settings):
@@ -111,12 +101,18 @@ def teach(model, digits, validation, options):
             shuffle=False,
             verbose=options.verbose,
             callbacks=[
-                Score(model, validation, options.images),
+                Score(lambda: score(model, validation, options.images)),
                 keras.callbacks.CSVLogger(curves, append=True),
                 keras.callbacks.BackupAndRestore(options.output / f"lesson{number}"),
             ],
         )
         model.save_weights(done)
+
+
+def score(model, canvases, number):
+    """How often a model is right in the end, and what it finds."""
+    found = judge(model, canvases, number)
+    return {n: found[n] for n in ("accuracy", "digits_found", "all_found")}
 
 
 def later_counts_more(number):
@@ -162,7 +158,7 @@ def learn_from_rewards(model, training, validation, options):
         shuffle=False,
         verbose=options.verbose,
         callbacks=[
-            Score(model, validation, options.images),
+            Score(lambda: score(model, validation, options.images)),
             *keep(options.output, "val_accuracy", scores),
         ],
     )

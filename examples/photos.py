@@ -19,7 +19,6 @@ writes `result.json`, `model.keras`, and pictures of right and wrong answers.
 import argparse
 import json
 import math
-import time
 from pathlib import Path
 
 import keras
@@ -27,30 +26,20 @@ import numpy as np
 import photos_data
 import photos_judged
 import photos_models
-from runs import begin_run, end_run, falling_adam, keep, read_curves, save_bare
+from runs import (
+    Score,
+    begin_run,
+    end_run,
+    falling_adam,
+    keep,
+    read_curves,
+    save_bare,
+)
 
 import keras_ram
 
 NOT_SETTINGS = ("data", "output", "verbose")
 LOOKS = 4  # at the same photos, while the RAM is taught where to look
-
-
-class Balanced(keras.callbacks.Callback):
-    """Logs the balanced accuracy on validation, and the seconds of an epoch."""
-
-    def __init__(self, images, labels):
-        super().__init__()
-        self.images, self.labels = images, labels
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.start = time.time()
-
-    def on_epoch_end(self, epoch, logs=None):
-        logits, _ = photos_judged.answers(self.model, self.images)
-        logs["val_balanced_accuracy"] = photos_judged.balanced_accuracy(
-            logits.argmax(axis=1), self.labels
-        )
-        logs["seconds"] = time.time() - self.start
 
 
 def main(arguments=None):
@@ -116,7 +105,7 @@ def see(model, data, options, folder):
             epochs=options.first_epochs,
             verbose=options.verbose,
             callbacks=[
-                Balanced(*data["validation"]),
+                Score(lambda: score(cnn, *data["validation"])),
                 keras.callbacks.CSVLogger(folder / "first.csv"),
             ],
         )
@@ -155,6 +144,13 @@ def point(model, cnn, data, options, folder):
     model.save_weights(taught)
 
 
+def score(model, images, labels):
+    """How well a model tells the classes."""
+    guesses = photos_judged.answers(model, images)[0].argmax(axis=1)
+    right = photos_judged.balanced_accuracy(guesses, labels)
+    return {"balanced_accuracy": right}
+
+
 def varied(data, options, seed, shrink=(1,)):
     """An epoch of other photos of the same classes."""
     batches = steps_of(1, data, options)
@@ -183,7 +179,7 @@ def train(model, data, options, folder):
             shuffle=False,
             verbose=options.verbose,
             callbacks=[
-                Balanced(*data["validation"]),
+                Score(lambda: score(model, *data["validation"])),
                 *keep(folder, "val_balanced_accuracy", scores),
             ],
         )

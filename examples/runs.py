@@ -2,6 +2,7 @@
 
 import collections
 import json
+import time
 
 import keras
 import numpy as np
@@ -58,21 +59,23 @@ def keep(folder, metric, scores):
 
 
 class Score(keras.callbacks.Callback):
-    """Logs how often a model is right on validation images, as `val_accuracy`.
-
-    The model need not be the one that is trained: another may teach it.
+    """Logs after each epoch what is measured on validation, and the epoch's seconds.
 
     Args:
-        model: A classifier.
-        images, labels: Of validation.
+        measure: Function without arguments, which returns a dict of numbers. They are
+            logged as `val_` and their names.
     """
 
-    def __init__(self, model, images, labels):
+    def __init__(self, measure):
         super().__init__()
-        self.classifier, self.images, self.labels = model, images, labels
+        self.measure = measure
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.start = time.time()
 
     def on_epoch_end(self, epoch, logs=None):
-        logs["val_accuracy"] = 1 - error(self.classifier, self.images, self.labels)
+        logs.update({f"val_{name}": v for name, v in self.measure().items()})
+        logs["seconds"] = time.time() - self.start
 
 
 def error(model, images, labels):

@@ -23,7 +23,15 @@ import numpy as np
 from finding import FreshCanvases, look_near, make_backbone
 from keras import layers
 from paper_tasks import load
-from runs import Score, begin_run, end_with_best, falling_adam, keep, read_curves
+from runs import (
+    Score,
+    begin_run,
+    end_with_best,
+    error,
+    falling_adam,
+    keep,
+    read_curves,
+)
 
 import keras_ram
 from keras_ram import datasets
@@ -156,14 +164,14 @@ def train(options):
         falling_adam(options.learning_rate, options.epochs * options.steps, 0.02)
     )
     scores = read_curves(folder / "curves.csv")["val_accuracy"]
-    some = (values[: options.images] for values in held["validation"])
+    some = tuple(values[: options.images] for values in held["validation"])
     pointing.fit(
         TwoDigits(*training, options, len(scores)),
         epochs=options.epochs,
         shuffle=False,
         verbose=options.verbose,
         callbacks=[
-            Score(model, *some),
+            Score(lambda: {"accuracy": 1 - error(model, *some)}),
             *keep(folder, "val_accuracy", scores),
         ],
     )
