@@ -34,6 +34,10 @@ class GlimpseSensor(keras.layers.Layer):
     A patch of share `a` sees that share of the height and of the width, whatever
     the size of the image: at 1 and from the centre, the whole of it.
 
+    Of floats, large cells of side `n` are summed up in whole numbers. Their means are
+    within `(n + 2)**2 / 2**31` of the largest value of the image: 4e-6 for 90 pixels,
+    1e-4 for 460. Of bytes they are exact up to 2048 pixels.
+
     Args:
         patch_size: Int, at least 1. Cells along one side of a patch.
         scales: Sequence of positive numbers in any order, whole or not. The
