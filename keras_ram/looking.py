@@ -110,6 +110,13 @@ class Looking(Persistent):
         Returns:
             A dict of `"logits"`, `"locations"` and `"num_glimpses"`, as in
             `rollout`.
+
+        Example:
+
+        >>> model = keras_ram.RAM(10, num_glimpses=3, stop_confidence=0.01, seed=1)
+        >>> found = model.decide(np.zeros((2, 28, 28, 1)))  # sure of anything
+        >>> keras.ops.convert_to_numpy(found["num_glimpses"])
+        array([1, 1], dtype=int32)
         """
         images = self._read(images)
         self.build_for(images)
@@ -150,6 +157,13 @@ class Looking(Persistent):
             - `"num_glimpses"`: int32, `(batch,)`. All of them, or with
               `stop_confidence` those up to the first sure guess; locations and
               logits then repeat the last of them.
+
+        Example:
+
+        >>> model = keras_ram.RAM(num_classes=10, num_glimpses=3, seed=1)
+        >>> found = model.rollout(np.zeros((2, 28, 28, 1)), episodes=2)
+        >>> tuple(found["logits"].shape), tuple(found["location_means"].shape)
+        ((4, 3, 10), (4, 2, 2))
         """
         check_integer("episodes", episodes)
         seen = self(images, training=training, return_rollout=True, episodes=episodes)

@@ -44,6 +44,12 @@ class Persistent(Named):
         Raises:
             ValueError: If there is no such preset or file, if it is damaged,
                 if it holds another model, or if names and number do not agree.
+
+        Example:
+
+        >>> model = keras_ram.RAM.from_preset("ram_mnist", class_names=["odd", "even"])
+        >>> tuple(model(np.zeros((1, 28, 28, 1))).shape)
+        (1, 2)
         """
         if class_names is not None:
             class_names = check_names(class_names, num_classes)

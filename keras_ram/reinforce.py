@@ -235,6 +235,14 @@ def reinforce_rule(logits, location_log_probs, label_log_probs):
         Tuple of the logits, which carry no gradient, and the log-probabilities
         of all decisions, of shape `(episodes, locations + 1)`.
 
+    Example:
+
+    >>> values = np.zeros((1, 10)), [[-1.0, -2.0]], [-3.0]
+    >>> values = [keras.ops.convert_to_tensor(v, "float32") for v in values]
+    >>> _, decisions = reinforce_rule(*values)
+    >>> np.asarray(decisions)
+    array([[-1., -2., -3.]], dtype=float32)
+
     Reference:
 
     - [Mnih et al., 2014](https://arxiv.org/abs/1406.6247), equation 1

@@ -89,6 +89,14 @@ def cheapest_confidence(curve, tolerance=0.0):
 
     Raises:
         ValueError: If `tolerance` is out of its range.
+
+    Example:
+
+    >>> curve = {"confidence": [0, 0.9, 1], "error": [0.3, 0.02, 0.01]}
+    >>> curve["num_glimpses"] = [1, 2.5, 6]
+    >>> curve = {name: np.array(values) for name, values in curve.items()}
+    >>> keras_ram.cheapest_confidence(curve, tolerance=0.01)
+    0.9
     """
     check_share("tolerance", tolerance)
     within = curve["error"] <= curve["error"][-1] + tolerance + 1e-9
