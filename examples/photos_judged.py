@@ -9,7 +9,7 @@ from photos_models import OnePlace
 from sklearn import metrics
 
 import keras_ram
-from keras_ram.watching import watch
+from keras_ram.watching import watch_all
 
 
 def judge(model, images, labels, masks):
@@ -74,12 +74,8 @@ def answers(model, images, batch_size=32):
     """Logits, and where a RAM looked, `(n, T, 2)`, or `None`."""
     if not isinstance(model, keras_ram.RAM):
         return model.predict(images, batch_size, verbose=0), None
-    seen = [
-        watch(model.rollout, images[start : start + batch_size])
-        for start in range(0, len(images), batch_size)
-    ]
-    logits = np.concatenate([s["logits"][:, -1] for s in seen])
-    return logits, np.concatenate([s["locations"] for s in seen])
+    seen = watch_all(model.rollout, images, batch_size)
+    return seen["logits"][:, -1], seen["locations"]
 
 
 def balanced_accuracy(guesses, labels):

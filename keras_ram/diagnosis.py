@@ -5,10 +5,10 @@ from keras import ops
 
 from keras_ram.guesses import best_guess
 from keras_ram.inputs import check_images, read
-from keras_ram.sizes import number_of, rows_of
+from keras_ram.sizes import number_of
 from keras_ram.targets import check_labels
 from keras_ram.validation import check_integer
-from keras_ram.watching import watch
+from keras_ram.watching import watch_all
 
 BORDER = 0.95  # a location beyond it is on the border; 1 is the edge
 
@@ -87,12 +87,8 @@ def look_at_all(model, images, batch_size=256):
     Returns:
         Locations, `(n, T, 2)`, and how many of the T were taken, `(n,)`.
     """
-    rollouts = [
-        watch(model.rollout, rows_of(images, slice(start, start + batch_size)))
-        for start in range(0, number_of(images), batch_size)
-    ]
-    names = "locations", "num_glimpses"
-    return [np.concatenate([seen[name] for seen in rollouts]) for name in names]
+    seen = watch_all(model.rollout, images, batch_size)
+    return seen["locations"], seen["num_glimpses"]
 
 
 def _signs_of_locations(locations, taken):
@@ -125,16 +121,12 @@ def _episode(model, images, labels, batch_size, training):
         expected of them, `(n, T - 1)`.
     """
     rule, decisions = model.rule, model.num_glimpses - 1
-    parts = []
-    for start in range(0, number_of(images), batch_size):
-        some = slice(start, start + batch_size)
-        rollout = watch(model.rollout, rows_of(images, some), training=training)
-        count, guesses, classes = rollout["logits"].shape
-        logits = ops.reshape(rollout["logits"], (-1, classes))
-        y = ops.repeat(ops.convert_to_tensor(labels[some]), guesses, axis=0)
-        rewards = rule.rewards(y, logits, best_guess(logits, model.multi_label))
-        rewards = ops.reshape(rewards, (count, guesses))
-        returns = rule.returns(rewards, decisions)
-        part = (rewards[:, -1], returns, rollout["baselines"][:, :decisions])
-        parts.append([ops.convert_to_numpy(values) for values in part])
-    return [np.concatenate(values) for values in zip(*parts, strict=True)]
+    rollout = watch_all(model.rollout, images, batch_size, training=training)
+    count, guesses, classes = rollout["logits"].shape
+    logits = ops.reshape(rollout["logits"], (-1, classes))
+    y = ops.repeat(ops.convert_to_tensor(labels), guesses, axis=0)
+    rewards = rule.rewards(y, logits, best_guess(logits, model.multi_label))
+    rewards = ops.reshape(rewards, (count, guesses))
+    parts = rewards[:, -1], rule.returns(rewards, decisions)
+    expected = rollout["baselines"][:, :decisions]
+    return [*map(ops.convert_to_numpy, parts), expected]

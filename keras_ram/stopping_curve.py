@@ -6,10 +6,10 @@ from keras import ops
 from keras_ram import guesses
 from keras_ram.drawing import import_pyplot
 from keras_ram.inputs import check_images, read
-from keras_ram.sizes import number_of, rows_of
+from keras_ram.sizes import number_of
 from keras_ram.targets import check_labels
 from keras_ram.validation import check_integer, check_share
-from keras_ram.watching import watch
+from keras_ram.watching import watch_all
 
 MARKED = (0.5, 0.9, 0.99, 0.999)  # confidences that are named in the picture
 
@@ -51,11 +51,7 @@ def stopping_curve(model, images, labels, batch_size=128):
     labels = np.asarray(labels)
     kind = model.multi_label
     check_labels(labels, number_of(images), model.num_classes, True, kind)
-    batches = (
-        watch(model, rows_of(images, slice(i, i + batch_size)), return_rollout=True)
-        for i in range(0, number_of(images), batch_size)
-    )
-    logits = np.concatenate([seen["logits"] for seen in batches])
+    logits = watch_all(model, images, batch_size, return_rollout=True)["logits"]
     doubt = ops.convert_to_numpy(guesses.doubt(logits, kind))  # (n, T)
     right = ops.convert_to_numpy(guesses.best_guess(logits, kind)) == (
         labels[:, None] if kind else labels.reshape(-1, 1)

@@ -3,6 +3,9 @@
 import contextlib
 
 import keras
+import numpy as np
+
+from keras_ram.sizes import number_of, rows_of
 
 
 def watch(look, images, **options):
@@ -28,3 +31,21 @@ def watch(look, images, **options):
     with nothing_kept:
         found = look(images, **options)
         return keras.tree.map_structure(keras.ops.convert_to_numpy, found)
+
+
+def watch_all(look, images, batch_size, **options):
+    """`watch`, batch after batch.
+
+    Args:
+        look, **options: As for `watch`.
+        images: At least one, as for calling a model.
+        batch_size: Int, images that are looked at together.
+
+    Returns:
+        Dict of arrays, with a row for each image.
+    """
+    found = [
+        watch(look, rows_of(images, slice(start, start + batch_size)), **options)
+        for start in range(0, number_of(images), batch_size)
+    ]
+    return {name: np.concatenate([f[name] for f in found]) for name in found[0]}
