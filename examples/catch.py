@@ -19,7 +19,7 @@ import catch_game
 import catch_pictures
 import keras
 import numpy as np
-from runs import begin_run, end_run, falling_adam
+from runs import back_up, begin_run, end_run, falling_adam, read_curves
 
 GAMES = 10_000  # of the result
 CURVE_GAMES = 2000
@@ -113,15 +113,13 @@ def train(options):
             Epochs(games, options.turning),
             keras.callbacks.CSVLogger(folder / "curve.csv", append=True),
             # Last: a run goes on after epochs that were logged.
-            keras.callbacks.BackupAndRestore(
-                folder / "backup", double_checkpoint=True, delete_checkpoint=False
-            ),
+            back_up(folder / "backup", delete_checkpoint=False),
         ],
     )
     agent.save(folder / "agent.keras")
     final = catch_game.CatchVector(GAMES, options.rules)
     *_, rewards = agent.play(final, seed=1000 + options.seed)
-    curve = read_curve(folder)
+    curve = read_curves(folder / "curve.csv")
     frames = options.epochs * batches * options.games * catch_game.FRAMES
     result = {
         "settings": settings,
@@ -134,18 +132,6 @@ def train(options):
     catch_pictures.animate(agent, options.rules, folder / "games.gif")
     end_run(folder, result)
     print(f"{result['caught']:.2%} of {GAMES} games caught")
-
-
-def read_curve(folder):
-    """The logs of each epoch, by name. One that was logged twice counts once."""
-    table = np.atleast_1d(
-        np.genfromtxt(folder / "curve.csv", delimiter=",", names=True)
-    )
-    last = {int(row["epoch"]): row for row in table}
-    return {
-        name: [float(row[name]) for _, row in sorted(last.items())]
-        for name in table.dtype.names
-    }
 
 
 def print_table(output):

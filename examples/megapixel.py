@@ -37,6 +37,7 @@ from megapixel_way import learn_the_way
 from megapixel_windows import Windows
 from runs import (
     Score,
+    back_up,
     begin_run,
     end_run,
     falling_adam,
@@ -103,7 +104,7 @@ def teach(model, digits, validation, options):
             callbacks=[
                 Score(lambda: score(model, validation, options.images)),
                 keras.callbacks.CSVLogger(curves, append=True),
-                keras.callbacks.BackupAndRestore(options.output / f"lesson{number}"),
+                back_up(options.output / f"lesson{number}"),
             ],
         )
         model.save_weights(done)

@@ -54,8 +54,16 @@ def keep(folder, metric, scores):
         ),
         keras.callbacks.CSVLogger(folder / "curves.csv", append=True),
         # Last: a run goes on after epochs that were scored and logged.
-        keras.callbacks.BackupAndRestore(folder / "backup", delete_checkpoint=False),
+        back_up(folder / "backup", delete_checkpoint=False),
     ]
+
+
+def back_up(folder, **options):
+    """Lets a run go on from its last epoch, or from the one before.
+
+    Stopped while it writes one state, a run still has the other.
+    """
+    return keras.callbacks.BackupAndRestore(folder, double_checkpoint=True, **options)
 
 
 class Score(keras.callbacks.Callback):
@@ -117,12 +125,18 @@ def falling_adam(learning_rate, steps, alpha=0.0, clipnorm=5.0):
 
 
 def read_curves(file):
-    """The logs of each epoch, by name: a dict of lists."""
+    """The logs of each epoch, by name: a dict of lists.
+
+    An epoch that was logged twice counts once, as it was logged last: a run that is
+    stopped after an epoch was logged, and before it was kept, repeats it.
+    """
     curves = collections.defaultdict(list)
     # Stopped in its first epoch, a run leaves an empty file.
     if file.exists() and file.stat().st_size:
-        table = np.genfromtxt(file, delimiter=",", names=True)
-        curves.update({n: np.atleast_1d(table[n]).tolist() for n in table.dtype.names})
+        table = np.atleast_1d(np.genfromtxt(file, delimiter=",", names=True))
+        last = {int(row["epoch"]): row for row in table}
+        rows = [row for _, row in sorted(last.items())]
+        curves.update({n: [float(row[n]) for row in rows] for n in table.dtype.names})
     return curves
 
 
