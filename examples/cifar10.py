@@ -2,13 +2,14 @@
 
     python examples/cifar10.py                      # downloads CIFAR-10
     python examples/cifar10.py --data-dir FOLDER    # JPEG in train/CLASS/, test/CLASS/
-    KERAS_BACKEND=jax python examples/cifar10.py    # faster on a processor
+    python examples/cifar10.py --precision mixed_bfloat16    # twice as fast, see below
 
 Of an image of 32x32 pixels a glimpse shows the 8x8 around a location, 16x16 in cells of
 two pixels, and 32x32 in cells of four. The same convolutions look at all. The model
 is taught to look at quarters of the image, one after the other (`keras_ram.Pointing`),
 because from rewards alone the policy goes to a corner, and stays there. The images are
-mirrored and moved afresh in each epoch.
+mirrored and moved afresh in each epoch. With TensorFlow on a processor that multiplies
+bfloat16 an epoch takes half as long in mixed_bfloat16.
 
 A run writes settings, curves and errors to OUTPUT/sSEED/result.json, and the model to
 model.keras beside it. Stopped in between, it goes on from the last epoch. The epoch is
@@ -137,6 +138,7 @@ def train(options):
     folder = options.output / f"s{options.seed}"
     settings = begin_run(folder, options, ("output", "data_dir", "verbose"))
     keras.utils.set_random_seed(options.seed)
+    keras.config.set_dtype_policy(options.precision)
     (images, labels), test = load(options.data_dir)
     order = np.random.default_rng(0).permutation(len(labels))
     kept, order = order[:VALIDATION], order[VALIDATION:]
@@ -172,11 +174,12 @@ def parse_arguments(arguments=None):
     add("--data-dir", type=Path, help="folder with the images; without, a download")
     add("--glimpses", type=int, default=4)
     add("--filters", type=int, nargs="+", default=(32, 64, 96, 96))
-    add("--epochs", type=int, default=20)
+    add("--epochs", type=int, default=38)
     add("--batch-size", type=int, default=100)
     add("--learning-rate", type=float, default=2e-3)
     add("--weight", type=float, default=0.1, help="of places, beside classes")
     add("--stddev", type=float, default=0.1, help="of the policy")
+    add("--precision", default="float32", help="a policy, such as mixed_bfloat16")
     add("--seed", type=int, default=0)
     add("--output", type=Path, default=Path("results/cifar10"))
     add("--verbose", type=int, default=2, help="as in `fit`")

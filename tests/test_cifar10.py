@@ -75,8 +75,18 @@ def test_a_patch_is_halved_once(filters):
     assert cifar10.make_backbone(filters).output_shape == (None, 4 * 4 * 5)
 
 
+@pytest.fixture
+def policy():
+    before = keras.config.dtype_policy()
+    yield
+    keras.config.set_dtype_policy(before)
+
+
 @pytest.mark.slow
-def test_a_run_ends_with_a_model_and_its_errors(rng, monkeypatch, tmp_path):
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_a_run_ends_with_a_model_and_its_errors(
+    rng, monkeypatch, tmp_path, policy, precision
+):
     for split, number in (("train", 4), ("test", 2)):
         for name in cifar10.CLASS_NAMES:
             folder = tmp_path / "images" / split / name
@@ -85,9 +95,9 @@ def test_a_run_ends_with_a_model_and_its_errors(rng, monkeypatch, tmp_path):
                 image = Image.fromarray(rng.integers(0, 256, (32, 32, 3), "uint8"))
                 image.save(folder / f"{index}.jpg")
     monkeypatch.setattr(cifar10, "VALIDATION", 10)
-    flags = "--epochs 2 --batch-size 10 --filters 2 2 --verbose 0"
+    flags = "--epochs 2 --batch-size 10 --filters 2 2 --verbose 0 --precision"
     paths = ["--data-dir", str(tmp_path / "images"), "--output", str(tmp_path / "runs")]
-    cifar10.train(cifar10.parse_arguments([*flags.split(), *paths]))
+    cifar10.train(cifar10.parse_arguments([*flags.split(), precision, *paths]))
     folder = tmp_path / "runs" / "s0"
     result = json.loads((folder / "result.json").read_text())
     assert len(result["curves"]["val_accuracy"]) == 2
@@ -96,3 +106,4 @@ def test_a_run_ends_with_a_model_and_its_errors(rng, monkeypatch, tmp_path):
     wrong = model.predict(test[0], verbose=0).argmax(axis=1) != test[1]
     assert result["errors"]["test"] == pytest.approx(wrong.mean())
     assert model.class_names == cifar10.CLASS_NAMES
+    assert model.dtype_policy.name == model.core.dtype_policy.name == precision
