@@ -126,6 +126,9 @@ class Pointing(keras.Model):
                 f"{known.min()} to {known.max()}"
             )
 
+    def zero_grad(self, set_to_none=True):  # on PyTorch, of which it is a module
+        self.model.zero_grad()
+
     def call(self, images, training=False):
         return self.model.rollout(images, training=training)
 

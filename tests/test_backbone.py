@@ -6,6 +6,8 @@ import pytest
 from backends import BACKEND
 from keras import layers, ops
 
+import keras_ram
+
 LABELS = np.arange(8) % 3
 
 
@@ -68,6 +70,37 @@ def test_is_trained_frozen_and_kept(
     restored.fit(images, LABELS, verbose=0)
     assert not any(changed(twin, before))
     assert any(changed(model.classifier, weights_of(restored.classifier)))
+
+
+def two_models(names):
+    """Two models look at a patch, each with a convolution of that name."""
+    patch = keras.Input((8, 8, 3))
+    parts = []
+    for name in names:
+        part = keras.Input((8, 8, 3))
+        features = layers.Conv2D(2, 3, strides=2, name=name)(part)
+        parts.append(keras.Model(part, layers.GlobalAveragePooling2D()(features)))
+    return keras.Model(patch, layers.Concatenate()([part(patch) for part in parts]))
+
+
+@pytest.mark.parametrize("pointing", [False, True])
+def test_two_layers_of_one_name_learn_as_of_two(pointing, images, make_model):
+    learned = []
+    for names in (("one", "one"), ("one", "other")):
+        keras.utils.set_random_seed(0)
+        backbone = two_models(names)
+        parts = {"patch_size": 8, "backbone": backbone}
+        model = make_model(3, num_classes=3, **parts)
+        model.compile("sgd")
+        learner = keras_ram.Pointing(model) if pointing else model
+        learner.compile(keras.optimizers.SGD(0.1), run_eagerly=True)
+        before = weights_of(backbone)
+        y = {"places": np.zeros((8, 2)), "classes": LABELS} if pointing else LABELS
+        learner.fit(images, y, batch_size=4, epochs=2, shuffle=False, verbose=0)
+        assert all(changed(backbone, before))
+        learned.append(weights_of(model))
+    for weight, other in zip(*learned, strict=True):
+        np.testing.assert_allclose(weight, other, rtol=1e-4, atol=1e-6)
 
 
 def test_of_keras_applications(images, make_model):
