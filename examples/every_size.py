@@ -5,9 +5,9 @@
 Digits among pieces, as dense as the paper has them on 60x60 pixels, on canvases of
 40x40 to 400x400 pixels, on rectangles, and digits of 13 to 60 pixels with pieces to
 match (`every_size_data.py`); sizes change from batch to batch, and pieces are few at
-first. The retina sees up to 384 pixels, nearly all of the largest canvas from its
-centre. What was looked at is erased from coarser patches, so the model searches, and
-need not remember where it was.
+first. On some of 500x500 it learns to search for long. The retina sees up to 384
+pixels, nearly all of the largest canvas from its centre. What was looked at is erased
+from coarser patches, so the model searches, and need not remember where it was.
 
 First its backbone learns to find digits in single patches of every scale. Then the
 model is told where they are (`keras_ram.Pointing`), which is known, because the
@@ -94,7 +94,8 @@ class Search(keras_ram.Pointing):
 
     Who has looked at it may look on, so nobody stays at what is like a digit. Beside a
     way that is long, one that is twice as long is hardly worse. So a policy that is in
-    doubt chooses one place where the digit may be, and none between them.
+    doubt chooses one place where the digit may be, and none between them. Long searches
+    are rare, so the later a step is, the more it counts.
     """
 
     def compute_loss(self, x=None, *args, **kwargs):
@@ -105,7 +106,8 @@ class Search(keras_ram.Pointing):
 
     def _errors(self, means, places):
         squares = ops.sum(ops.square((places - means) / 2 * self.size), axis=-1)
-        return miss(squares, (4.0, 16.0, 48.0, 96.0))
+        steps = ops.arange(squares.shape[1], dtype="float32")
+        return (1 + steps / 2) * miss(squares, (4.0, 16.0, 48.0, 96.0))
 
 
 def errors(model, digits, labels, number):

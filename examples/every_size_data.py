@@ -13,6 +13,7 @@ import keras_ram
 from keras_ram import datasets
 
 LEAST, MOST = 40, 400  # sides of canvases, in pixels
+LONGEST = 500  # of those where it learns to search, so that searches are long
 SIZES = (40, 60, 80, 100, 150, 200, 400, (60, 300))
 DIGITS = (14, 20, 40, 56)  # sides, in pixels, on 100x100
 COARSEST = 17  # pixels a cell, of what sees the largest canvas
@@ -68,11 +69,11 @@ class EverySize(FreshCanvases):
     def draw(self, digits, labels, rng):
         done = 1 if self.options.begin else self.epoch / self.options.epochs
         kind = rng.choice(
-            ["large", "square", "rectangle", "digit"], p=[0.38, 0.19, 0.08, 0.35]
+            ["large", "square", "rectangle", "digit"], p=[0.5, 0.14, 0.06, 0.3]
         )
         digit = 28
         if kind == "large":
-            height = width = int(rng.integers(180, MOST + 1))
+            height = width = int(rng.integers(180, LONGEST + 1))
         elif kind == "square":
             height = width = _between(rng, LEAST, MOST)
         elif kind == "rectangle":

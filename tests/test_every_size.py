@@ -52,7 +52,7 @@ def test_sizes_change_from_batch_to_batch_and_pieces_come(options, digits):
     assert len(set(early + late)) > 60
     assert {height == width for height, width in late} == {False, True}
     for sizes in early, late:
-        assert 40 <= np.min(sizes) < 60 and 300 < np.max(sizes) <= 400
+        assert 40 <= np.min(sizes) < 60 and 400 < np.max(sizes) <= 500
     assert few < 0.9 * many
 
 
@@ -104,6 +104,17 @@ def test_windows_tell_what_is_to_be_found(digits):
         assert (np.abs(targets["place"][weights["class"] > 0]) < 0.8).all()
         shares.append(there.mean())
     assert 0.4 < np.mean(shares) < 0.9
+
+
+def test_late_steps_of_a_search_count_more(make_model):
+    search = every_size.Search(make_model(), near=0.1)
+    search.size = keras.ops.array([200.0, 400.0])
+    means = np.zeros((1, 3, 2), "float32")
+    off = np.float32([0.04, -0.03])  # 4 pixels and 6
+    errors = keras.ops.convert_to_numpy(search._errors(means, means + off))
+    nears = np.array([4, 16, 48, 96])
+    error = np.sum(1 - np.exp(-52 / 2 / nears**2)) + 0.4 * ((1 + 52 / 16) ** 0.25 - 1)
+    np.testing.assert_allclose(errors, [[error, 1.5 * error, 2 * error]], rtol=1e-4)
 
 
 def test_it_goes_on_with_the_model_of_an_earlier_run(options, mnist):
