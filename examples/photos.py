@@ -129,7 +129,7 @@ def point(model, cnn, data, options, folder):
     pointing.compile(falling_adam(2e-3, steps, alpha=0.02))
     epoch = varied(data, options, seed=1000 * options.seed + 998)
     log = keras.callbacks.CSVLogger(folder / "pointing.csv", append=True)
-    for number in range(options.pointing_epochs):
+    for begun in range(0, LOOKS * options.pointing_epochs, LOOKS):
         images, labels = map(np.concatenate, zip(*epoch, strict=True))
         epoch.on_epoch_end()
         targets = {"places": evidence(images), "classes": labels}
@@ -137,8 +137,8 @@ def point(model, cnn, data, options, folder):
             images,
             targets,
             batch_size=options.batch_size,
-            initial_epoch=number * LOOKS,
-            epochs=(number + 1) * LOOKS,
+            initial_epoch=begun,
+            epochs=begun + LOOKS,
             verbose=options.verbose,
             callbacks=[log],
         )
