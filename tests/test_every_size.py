@@ -109,8 +109,8 @@ def test_windows_tell_what_is_to_be_found(digits):
 def test_late_steps_of_a_search_count_more(make_model):
     search = every_size.Search(make_model(), near=0.1)
     search.size = keras.ops.array([200.0, 400.0])
-    means = np.zeros((1, 3, 2), "float32")
-    off = np.float32([0.04, -0.03])  # 4 pixels and 6
+    means = keras.ops.zeros((1, 3, 2))
+    off = keras.ops.array([0.04, -0.03])  # 4 pixels and 6
     errors = keras.ops.convert_to_numpy(search._errors(means, means + off))
     nears = np.array([4, 16, 48, 96])
     error = np.sum(1 - np.exp(-52 / 2 / nears**2)) + 0.4 * ((1 + 52 / 16) ** 0.25 - 1)
