@@ -123,21 +123,23 @@ def later_counts_more(number):
 
 def prepare(model, digits, lesson, options, seed):
     """What learns in a lesson, and from what."""
+    batch_size = options.batch_size
+    if not lesson.glimpses:
+        batch_size = max(1, batch_size // 4)
+    canvases = {
+        "task": options.task,
+        "count": STEPS * batch_size,
+        "size": options.size,
+        "patches": options.noise,
+        "thickness": options.thickness,
+        "batch_size": batch_size,
+        "seed": seed,
+        "each_epoch": "fresh",
+    }
     if lesson.glimpses:
-        visits = Visits(*digits, options, STEPS, seed)
-        return Search(model, options), visits
-    starts = Starts(
-        *digits,
-        size=options.size,
-        noise=options.noise,
-        thickness=options.thickness,
-        batch_size=max(1, options.batch_size // 4),
-        number=GLANCES,
-        memory=model.num_glimpses - 1,
-        steps=STEPS,
-        seed=seed,
-    )
-    return Glances(model, options), starts
+        return Search(model, options), Visits(*digits, **canvases)
+    memory = model.num_glimpses - 1
+    return Glances(model, options), Starts(*digits, GLANCES, memory, **canvases)
 
 
 def learn_from_rewards(model, training, validation, options):

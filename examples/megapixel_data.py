@@ -87,6 +87,11 @@ class Megapixels(keras.utils.PyDataset):
         """Row and column of the corners of a batch's digits, `(batch, 5, 2)`."""
         return self.layout["places"][self.rows(index)]
 
+    def centres(self, index):
+        """Where a batch's digits are, `(x, y)` in [-1, 1], `(batch, 5, 2)`."""
+        centres = self.places(index)[..., ::-1] + SIDE / 2
+        return (centres / self.size * 2 - 1).astype("float32")
+
     def classes(self, index):
         """Classes of a batch's digits, `(batch, 5)`."""
         return self.labels[self.layout["digits"][self.rows(index)]]

@@ -90,76 +90,41 @@ class Glances(keras.Model):
         return self.weight * beside - ops.sum(seen * log_probs) / share
 
 
-class Starts(keras.utils.PyDataset):
+class Starts(Megapixels):
     """Canvases, and locations from which it is clear where to look next.
 
     Args:
-        digits, labels: Of the training digits.
-        size, noise, thickness: See `Megapixels`.
-        batch_size: Int, canvases of a batch.
+        digits, labels, **options: As for `Megapixels`.
         number: Int, locations on each.
         memory: Int, earlier glimpses before each of them.
-        steps: Int, batches of an epoch.
-        seed: Int.
     """
 
-    def __init__(
-        self,
-        digits,
-        labels,
-        size,
-        noise,
-        batch_size,
-        number,
-        memory,
-        steps,
-        seed,
-        thickness=1,
-    ):
-        super().__init__()
-        self.canvases = Megapixels(
-            digits,
-            labels,
-            count=steps * batch_size,
-            size=size,
-            patches=noise,
-            thickness=thickness,
-            batch_size=batch_size,
-            seed=seed,
-            each_epoch="fresh",
-        )
+    def __init__(self, digits, labels, number, memory, **options):
+        super().__init__(digits, labels, **options)
         self.number, self.memory = number, memory
 
-    def __len__(self):
-        return len(self.canvases)
-
-    def on_epoch_end(self):
-        self.canvases.on_epoch_end()
-
     def __getitem__(self, index):
-        canvases = self.canvases
-        images, _ = canvases[index]
-        rows = canvases.rows(index)
-        centres = canvases.places(index) + SIDE / 2
-        classes = canvases.classes(index)
-        noise = canvases.layout["patch_places"][rows] + SIDE / 2
-        rng = np.random.default_rng((canvases.seed, canvases.epoch, index))
-        locations = draw_starts(centres, self.number, canvases.size, rng)
+        images, _ = super().__getitem__(index)
+        centres = self.places(index) + SIDE / 2
+        classes = self.classes(index)
+        noise = self.layout["patch_places"][self.rows(index)] + SIDE / 2
+        rng = np.random.default_rng((self.seed, self.epoch, index))
+        locations = draw_starts(centres, self.number, self.size, rng)
         shape = (self.number, self.memory)
-        earlier = draw_earlier(centres, noise, *shape, canvases.size, rng)
+        earlier = draw_earlier(centres, noise, *shape, self.size, rng)
         ways = locations[:, :, None] - centres[:, None]
         ways = np.linalg.norm(ways, axis=-1)  # (B, n, 5)
         seen = np.take_along_axis(classes, ways.argmin(axis=2), axis=1)
         seen = np.where(ways.min(axis=2) < IN_SIGHT, seen, -1)
         locations, earlier, centres = (
-            (v[..., ::-1] / canvases.size * 2 - 1).astype("float32")
+            (v[..., ::-1] / self.size * 2 - 1).astype("float32")
             for v in (locations, earlier, centres)
         )
         looks = np.concatenate([locations[:, :, None], earlier], axis=2)
         ways = looks[:, :, :, None] - centres[:, None, None]  # (B, n, T, 5, 2)
-        near = 2 * NEAR / canvases.size
+        near = 2 * NEAR / self.size
         left = (np.linalg.norm(ways, axis=-1) >= near).all(axis=2)
-        places = what_follows(centres, left, locations, canvases.size)
+        places = what_follows(centres, left, locations, self.size)
         places = ops.convert_to_numpy(places)
         inputs = {"images": images, "locations": locations, "earlier": earlier}
         anywhere = rng.uniform(-1, 1, (len(images), PLACES // len(images), 2))

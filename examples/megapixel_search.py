@@ -1,10 +1,9 @@
 """Where to look next on megapixel canvases: the order that a model is taught."""
 
-import keras
 import numpy as np
 from finding import miss
 from keras import ops
-from megapixel_data import SIDE, Megapixels
+from megapixel_data import Megapixels
 from megapixel_models import NEAR
 from megapixel_way import next_middle, squares_of
 
@@ -121,40 +120,10 @@ class Search(keras_ram.Pointing):
         return errors(means, places, self.size, self.unit)
 
 
-class Visits(keras.utils.PyDataset):
-    """Canvases of a lesson, with the places and classes of their digits.
-
-    Args:
-        digits, labels: Of the training digits.
-        options: What the command line gave.
-        steps: Int, batches of an epoch.
-        seed: Int.
-    """
-
-    def __init__(self, digits, labels, options, steps, seed):
-        super().__init__()
-        self.canvases = Megapixels(
-            digits,
-            labels,
-            options.task,
-            count=steps * options.batch_size,
-            size=options.size,
-            patches=options.noise,
-            thickness=options.thickness,
-            batch_size=options.batch_size,
-            seed=seed,
-            each_epoch="fresh",
-        )
-
-    def __len__(self):
-        return len(self.canvases)
+class Visits(Megapixels):
+    """Canvases of a lesson, with the places and classes of their digits."""
 
     def __getitem__(self, index):
-        images, classes = self.canvases[index]
-        corners = self.canvases.places(index)  # (B, 5, 2), row and column
-        places = (corners[..., ::-1] + SIDE / 2) / self.canvases.size * 2 - 1
-        targets = {"classes": classes, "digits": self.canvases.classes(index)}
-        return images, {"places": places.astype("float32"), **targets}
-
-    def on_epoch_end(self):
-        self.canvases.on_epoch_end()
+        images, classes = super().__getitem__(index)
+        digits = {"places": self.centres(index), "digits": self.classes(index)}
+        return images, {"classes": classes, **digits}

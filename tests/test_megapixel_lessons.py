@@ -44,8 +44,8 @@ def options(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_places_are_those_of_the_digits(task, options, glyphs):
-    options.task = task
-    visits = megapixel_search.Visits(*glyphs, options, 2, seed=5)
+    canvases = {"count": 8, "size": options.size, "patches": 2, "batch_size": 4}
+    visits = megapixel_search.Visits(*glyphs, task, **canvases, each_epoch="fresh")
     for _ in range(2):
         images, targets = visits[1]
         assert targets["places"].shape == (4, 5, 2)
@@ -64,12 +64,13 @@ def test_noise_is_as_thick_as_asked(glimpses, options, glyphs):
     light = []
     for options.thickness in (1, 3):
         _, data = megapixel.prepare(model, glyphs, lesson, options, seed=5)
-        light.append((data.canvases.bank > 0).mean())
+        light.append((data.bank > 0).mean())
     assert 2 < light[1] / light[0] < 4
 
 
 def test_starts_agree_with_what_is_there(glyphs):
-    starts = megapixel_glances.Starts(*glyphs, 300, 3, 4, 200, 7, 2, seed=5)
+    canvases = {"count": 8, "size": 300, "patches": 3, "batch_size": 4, "seed": 5}
+    starts = megapixel_glances.Starts(*glyphs, 200, 7, **canvases)
     inputs, targets = starts[1]
     images, locations = inputs["images"], inputs["locations"]
     assert np.abs(locations).max() <= 1 and (locations == 0).all(axis=2).any()
@@ -114,7 +115,8 @@ def test_the_loss_of_single_glimpses_by_hand(options, glyphs):
     model = megapixel_models.make(options)
     glances = megapixel_glances.Glances(model, options)
     glances.compile()
-    inputs, targets = megapixel_glances.Starts(*glyphs, 600, 0, 2, 8, 2, 1, seed=5)[0]
+    canvases = {"count": 2, "size": 600, "patches": 0, "batch_size": 2, "seed": 5}
+    inputs, targets = megapixel_glances.Starts(*glyphs, 8, 2, **canvases)[0]
     targets["places"][0, 0] = [[0.3, 0.9]] + 4 * [[np.nan] * 2]
     targets["classes"][0, :2] = [-1, 3]
     found = glances.predict_on_batch(inputs)
