@@ -113,6 +113,11 @@ class GlimpseSensor(keras.layers.Layer):
 
         Returns:
             A list of pairs, of `scales` and then of `shares`.
+
+        Example:
+
+        >>> keras_ram.GlimpseSensor(8, scales=(1, 4)).sides(60, 80)
+        [(8, 8), (32, 32)]
         """
         squares = [(scale * self.patch_size,) * 2 for scale in self.scales]
         return squares + [(share * height, share * width) for share in self.shares]

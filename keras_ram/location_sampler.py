@@ -195,6 +195,14 @@ class LocationSampler(keras.layers.Layer):
 
         Returns:
             Float32 tensor, `(...)`.
+
+        Example:
+
+        >>> sampler = keras_ram.LocationSampler(stddev=0.5)
+        >>> mean = np.zeros(2, "float32")
+        >>> likely, less = (sampler.log_prob(mean, mean + x) for x in (0, 0.5))
+        >>> round(float(likely - less), 3)  # one deviation along x and y
+        1.0
         """
         standardized = (location - mean) / self._stddev
         log_density = -0.5 * ops.square(standardized) - ops.log(

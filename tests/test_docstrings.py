@@ -34,6 +34,7 @@ MODULES = (
     "reinforce",
     "sizes",
     "stopping_curve",
+    "trainers.compiling",
     "visualization",
 )
 

@@ -97,6 +97,16 @@ class CompiledModel(GuardedModel):
 
         Raises:
             ValueError: If an option is unknown, or does not go with another.
+
+        Example:
+
+        >>> model = keras_ram.RAM(num_classes=10, num_glimpses=3)
+        >>> model.compile("adam")
+        >>> model.rule.reward, model.rule.baseline, model.rule.episodes
+        ('probability', 'leave_one_out', 4)
+        >>> model.compile("adam", learning="hybrid")  # the paper's
+        >>> model.rule.reward, model.rule.baseline, model.rule.episodes
+        ('accuracy', 'learned', 1)
         """
         check_known("compile", kwargs, CompiledModel.compile, keras.Model.compile)
         options = (reward, baseline, episodes, discount, guess_weights)
