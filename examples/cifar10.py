@@ -36,8 +36,6 @@ from runs import (
 import keras_ram
 
 SIZE, PATCH, SCALES = 32, 8, (1, 2, 4)  # pixels, cells, pixels a cell
-QUARTERS = np.array([(x, y) for x in (-0.45, 0.45) for y in (-0.45, 0.45)], "float32")
-NEAR = 0.25  # so near its middle one has looked at a quarter
 MOVED = 4  # pixels at the most
 VALIDATION = 5000
 CLASS_NAMES = "airplane automobile bird cat deer dog frog horse ship truck".split()
@@ -92,7 +90,7 @@ class Varied(keras.utils.PyDataset):
         mirrored = rng.random((self.batch_size, 1)) < 0.5
         x = np.where(mirrored, x[:, ::-1], x)
         images = self.images[rows[:, None, None], y[:, :, None], x[:, None, :]]
-        places = np.broadcast_to(QUARTERS, (len(rows), *QUARTERS.shape))
+        places = photos_data.quarters(images)
         return images, {"places": places, "classes": self.labels[rows]}
 
 
@@ -145,7 +143,7 @@ def train(options):
     held = {"validation": (images[kept], labels[kept]), "test": test}
     model = make(options)
     model.compile()
-    pointing = keras_ram.Pointing(model, NEAR, options.weight)
+    pointing = keras_ram.Pointing(model, photos_data.NEAR, options.weight)
     scores = read_curves(folder / "curves.csv")["val_accuracy"]
     batches = Varied(
         images[order], labels[order], options.batch_size, options.seed, len(scores)

@@ -2,6 +2,7 @@
 
     python examples/photos.py --data FOLDER                # train; stopped, it goes on
     python examples/photos.py --data FOLDER --against free # this class or any other
+    python examples/photos.py --data FOLDER --pretrained --texture    # of materials
 
 FOLDER holds a folder of JPEG files for each class. A fifth of the photos is kept for
 validation, on which the epoch is chosen, and a fifth for a test at the end. Photos of
@@ -14,6 +15,10 @@ small, what the classes look like and where that is told. From then on it is fro
 Where it is sure, the RAM is taught to look; then it learns from rewards, and so that
 the classifier sees what inference sees, it explores less in the last third. A run
 writes `result.json`, `model.keras`, and pictures of right and wrong answers.
+
+With `--texture` the class is not told at one place: a patch is told by the means of its
+features, the RAM is taught to look at the quarters of a photo one after the other, and
+photos are not varied.
 """
 
 import argparse
@@ -77,8 +82,10 @@ def main(arguments=None):
             result[name][side] = photos_judged.judge(judged, *data[side], masks)
     photos_judged.draw(model, *data["test"], folder)
     result["curves"] = read_curves(folder / "curves.csv")
-    first = read_curves(folder / "first.csv")
-    result["seconds"] = sum(first["seconds"] + result["curves"]["seconds"])
+    taught = {"cnn": ("first.csv",), "ram": ("pointing.csv", "curves.csv")}
+    for name, files in taught.items():
+        seconds = [sum(read_curves(folder / file)["seconds"]) for file in files]
+        result[name]["seconds"] = sum(seconds)
     end_run(folder, result)
     for name in ("ram", "cnn"):
         print(name, json.dumps(result[name]["test"]))
@@ -93,7 +100,8 @@ def see(model, data, options, folder):
     """
     images, _ = data["train"]
     *blocks, pooling, _ = model.glimpse_net.backbone.layers
-    cnn = photos_models.make_cnn(blocks, pooling, images.shape[-1])
+    channels = images.shape[-1]
+    cnn = photos_models.make_cnn(blocks, pooling, channels, model.num_classes)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     steps = steps_of(options.first_epochs, data, options)
     cnn.compile(falling_adam(2e-3, steps, alpha=0.02), loss, metrics=["accuracy"])
@@ -117,14 +125,20 @@ def see(model, data, options, folder):
 
 
 def point(model, cnn, data, options, folder):
-    """Teaches a RAM to look where a classifier of whole photos attends."""
+    """Teaches a RAM to look where a classifier of whole photos attends.
+
+    Where texture decides, that is all over; so it looks at quarters, one by one.
+    """
     taught = folder / "taught.weights.h5"
     if taught.exists():
         model.load_weights(taught)
         return
     (folder / "pointing.csv").unlink(missing_ok=True)  # of one that was stopped
-    evidence = photos_models.evidence_of(cnn, options.shrink)
-    pointing = keras_ram.Pointing(model)
+    if options.texture:
+        evidence, near = photos_data.quarters, photos_data.NEAR
+    else:
+        evidence, near = photos_models.evidence_of(cnn, options.shrink), None
+    pointing = keras_ram.Pointing(model, near)
     steps = LOOKS * steps_of(options.pointing_epochs, data, options)
     pointing.compile(falling_adam(2e-3, steps, alpha=0.02))
     epoch = varied(data, options, seed=1000 * options.seed + 998)
@@ -140,7 +154,7 @@ def point(model, cnn, data, options, folder):
             initial_epoch=begun,
             epochs=begun + LOOKS,
             verbose=options.verbose,
-            callbacks=[log],
+            callbacks=[Score(dict), log],  # nothing but seconds
         )
     model.save_weights(taught)
 
@@ -153,9 +167,13 @@ def score(model, images, labels):
 
 
 def varied(data, options, seed, shrink=(1,)):
-    """An epoch of other photos of the same classes."""
-    batches = steps_of(1, data, options)
-    return photos_data.Varied(*data["train"], options.batch_size, batches, seed, shrink)
+    """An epoch of other photos of the same classes, or where texture decides of these.
+
+    Moved, stretched and lit otherwise it is another texture.
+    """
+    size = (options.batch_size, steps_of(1, data, options))
+    change = None if options.texture else photos_data.vary
+    return photos_data.Varied(*data["train"], *size, seed, change, shrink)
 
 
 def steps_of(epochs, data, options):
@@ -200,6 +218,7 @@ def parse_arguments(arguments=None):
     add("--glimpses", type=int, default=3)
     add("--filters", type=int, nargs="+", default=(16, 32, 64, 128))
     add("--pretrained", action="store_true", help="begin with ImageNet; a download")
+    add("--texture", action="store_true", help="it decides, all over the photo")
     add("--shrink", type=int, nargs="+", default=(1, 2, 4, 6), help="at first")
     add("--first-epochs", type=int, default=100, help="of learning on whole photos")
     add("--pointing-epochs", type=int, default=12, help="of learning where to look")

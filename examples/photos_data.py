@@ -8,6 +8,8 @@ import numpy as np
 from PIL import Image
 
 SHARES = {"validation": 0.2, "test": 0.2}  # the rest is for training
+QUARTERS = np.array([(x, y) for x in (-0.45, 0.45) for y in (-0.45, 0.45)], "float32")
+NEAR = 0.25  # so near its middle one has looked at a quarter
 
 
 def find(folder):
@@ -108,8 +110,13 @@ def read_masks(folder, paths, size):
     return masks
 
 
+def quarters(images):
+    """The middles of the four quarters of each image: `(n, 4, 2)`, in [-1, 1]."""
+    return np.broadcast_to(QUARTERS, (len(images), *QUARTERS.shape))
+
+
 class Varied(keras.utils.PyDataset):
-    """Training photos, each class as often, varied in place, size, angle and light.
+    """Training photos, each class as often, changed by a function.
 
     Args:
         images: Bytes, `(n, height, width, channels)`.
@@ -117,16 +124,18 @@ class Varied(keras.utils.PyDataset):
         batch_size: Int.
         batches: Int, of an epoch.
         seed: Int.
+        change: Function of a photo and a random generator, or `None`; as `vary`.
         shrink: Sequence of ints. One batch after the other shows photos at one
             over each of these of their height and width.
     """
 
     def __init__(
-        self, images, labels, batch_size, batches, seed, shrink=(1,), **kwargs
+        self, images, labels, batch_size, batches, seed, change, shrink=(1,), **kwargs
     ):
         super().__init__(**kwargs)
         self.images, self.labels, self.shrink = images, labels, shrink
         self.batch_size, self.batches, self.seed = batch_size, batches, seed
+        self.change = change
         self.epoch = 0
 
     def __len__(self):
@@ -139,7 +148,9 @@ class Varied(keras.utils.PyDataset):
         rng = np.random.default_rng([self.seed, self.epoch, index])
         classes = rng.integers(self.labels.max() + 1, size=self.batch_size)
         rows = [rng.choice(np.flatnonzero(self.labels == label)) for label in classes]
-        photos = [vary(self.images[row], rng) for row in rows]
+        photos = self.images[rows]
+        if self.change:
+            photos = [self.change(photo, rng) for photo in photos]
         factor = self.shrink[index % len(self.shrink)]
         return np.stack([shrunk(photo, factor) for photo in photos]), classes
 

@@ -62,6 +62,7 @@ def multiply_adds(model, shape):
             if isinstance(part, (layers.Conv2D, layers.DepthwiseConv2D)):
                 cells = math.prod(part.compute_output_shape(shape)[1:3])
                 total += cells * math.prod(part.kernel.shape)
+        total += _matrices(layer)
         shape = layer.compute_output_shape(shape)
     return total
 

@@ -76,20 +76,38 @@ class OnePlace(layers.Layer):
         return (features_shape[0], self.pooling.units)
 
 
-def make_cnn(blocks, pooling, channels):
+def make_pooling(num_classes, texture):
+    """What of a patch's features is told: of one place, or their means."""
+    if texture:
+        return layers.GlobalAveragePooling2D()
+    return keras_ram.AttentionPooling2D(num_classes)
+
+
+def make_cnn(blocks, pooling, channels, num_classes=None):
     """A classifier of whole photos.
 
     Args:
-        blocks, pooling: Layers, which may be those of a backbone. See `OnePlace`.
+        blocks, pooling: Layers, which may be those of a backbone. It decides by
+            `OnePlace` where `pooling` attends to places, or by the means.
         channels: Int, of the photos, which may be of any size.
+        num_classes: Int, which an attending `pooling` knows.
     """
+    if isinstance(pooling, keras_ram.AttentionPooling2D):
+        head = [layers.Dropout(0.3), OnePlace(pooling)]
+    else:  # means of very different sizes
+        head = [
+            pooling,
+            layers.BatchNormalization(momentum=0.95),
+            layers.Dropout(0.3),
+            layers.Dense(128, "relu"),
+            layers.Dense(num_classes),
+        ]
     return keras.Sequential(
         [
             keras.Input((None, None, channels)),
             layers.Rescaling(1 / 255),
             *blocks,
-            layers.Dropout(0.3),
-            OnePlace(pooling),
+            *head,
         ]
     )
 
@@ -152,7 +170,7 @@ def make_ram(shape, class_names, options):
                     if options.pretrained
                     else make_blocks(options.filters)
                 ),
-                keras_ram.AttentionPooling2D(len(class_names)),
+                make_pooling(len(class_names), options.texture),
                 layers.Normalization(),
             ]
         ),

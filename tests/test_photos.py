@@ -95,6 +95,21 @@ def test_a_classifier_decides_by_the_place_it_attends_to():
     np.testing.assert_allclose(log_probs, [expected], rtol=1e-5)
 
 
+def test_texture_is_told_by_the_means_of_what_is_seen(rng):
+    pooling = photos_models.make_pooling(2, texture=True)
+    block = keras.layers.Conv2D(4, 1)
+    cnn = photos_models.make_cnn([block], pooling, 3, num_classes=2)
+    images = rng.integers(256, size=(3, 5, 7, 3)).astype("uint8")
+    moved = np.roll(images, (2, 3), axis=(1, 2))
+    kernel, bias = block.get_weights()
+    means = (images / 255 @ kernel[0, 0] + bias).mean(axis=(1, 2))
+    *_, hidden, last = (layer.get_weights() for layer in cnn.layers)
+    expected = np.maximum(means / np.sqrt(1 + 1e-3) @ hidden[0], 0) @ last[0]
+    for same in (images, moved):
+        found = cnn.predict(same, verbose=0)
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
 def test_what_a_cell_sees_lies_around_its_centre(rng):
     blocks = keras.Sequential(
         [keras.Input((16, 24, 1)), *photos_models.make_blocks((1, 1, 1))]
@@ -159,7 +174,9 @@ def test_batches_are_shrunk_one_after_the_other(rng):
     np.testing.assert_allclose(small, means, atol=0.51)  # rounded
     grey = photos_data.shrunk(images[0][..., :1], 2)
     np.testing.assert_array_equal(grey, small[..., :1])
-    epoch = photos_data.Varied(images, np.arange(4), 2, 3, 0, shrink=(1, 4))
+    epoch = photos_data.Varied(
+        images, np.arange(4), 2, 3, 0, photos_data.vary, shrink=(1, 4)
+    )
     assert [batch.shape for batch, _ in epoch] == [
         (2, 8, 12, 3),
         (2, 2, 3, 3),
@@ -241,6 +258,8 @@ def test_trains_and_tells(folder, tmp_path):
     result = json.loads((run / "result.json").read_text())
     assert result["class_names"] == ["dark", "light"]
     assert len(result["curves"]["seconds"]) == 3
+    assert result["ram"]["seconds"] > sum(result["curves"]["seconds"])
+    assert result["cnn"]["seconds"] > 0
     curves = read_curves(run / "pointing.csv")
     assert len(curves["distance"]) == 2 * photos.LOOKS
     assert 0 <= result["ram"]["test"]["touched_when_right"] <= 1
@@ -249,8 +268,10 @@ def test_trains_and_tells(folder, tmp_path):
     assert model.class_names == ["dark", "light"]
     with pytest.raises(SystemExit, match="finished run"):
         photos.main(arguments)
-    photos.main([*arguments, "--against", "dark"])
-    model = keras_ram.RAM.from_preset(
-        str(tmp_path / "out/photos-photos-against-dark-s0/model.keras")
-    )
+    photos.main([*arguments, "--against", "dark", "--texture"])
+    run = tmp_path / "out/photos-photos-against-dark-s0"
+    model = keras_ram.RAM.from_preset(str(run / "model.keras"))
     assert model.class_names == ["dark", "not dark"]
+    assert model.glimpse_net.backbone.output_shape == (None, 4)  # means
+    found = read_curves(run / "pointing.csv")["found"]
+    assert all(0 < share <= 0.5 for share in found)  # two glimpses, four quarters
