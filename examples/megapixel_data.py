@@ -87,10 +87,9 @@ class Megapixels(keras.utils.PyDataset):
         """Row and column of the corners of a batch's digits, `(batch, 5, 2)`."""
         return self.layout["places"][self.rows(index)]
 
-    def centres(self, index):
-        """Where a batch's digits are, `(x, y)` in [-1, 1], `(batch, 5, 2)`."""
-        centres = self.places(index)[..., ::-1] + SIDE / 2
-        return (centres / self.size * 2 - 1).astype("float32")
+    def as_locations(self, places):
+        """Rows and columns, `(..., 2)`, in pixels, as `(x, y)` in [-1, 1]."""
+        return (places[..., ::-1] / self.size * 2 - 1).astype("float32")
 
     def classes(self, index):
         """Classes of a batch's digits, `(batch, 5)`."""

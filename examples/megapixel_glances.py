@@ -116,10 +116,8 @@ class Starts(Megapixels):
         ways = np.linalg.norm(ways, axis=-1)  # (B, n, 5)
         seen = np.take_along_axis(classes, ways.argmin(axis=2), axis=1)
         seen = np.where(ways.min(axis=2) < IN_SIGHT, seen, -1)
-        locations, earlier, centres = (
-            (v[..., ::-1] / self.size * 2 - 1).astype("float32")
-            for v in (locations, earlier, centres)
-        )
+        looked = (locations, earlier, centres)
+        locations, earlier, centres = map(self.as_locations, looked)
         looks = np.concatenate([locations[:, :, None], earlier], axis=2)
         ways = looks[:, :, :, None] - centres[:, None, None]  # (B, n, T, 5, 2)
         near = 2 * NEAR / self.size

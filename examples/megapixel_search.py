@@ -3,7 +3,7 @@
 import numpy as np
 from finding import miss
 from keras import ops
-from megapixel_data import Megapixels
+from megapixel_data import SIDE, Megapixels
 from megapixel_models import NEAR
 from megapixel_way import next_middle, squares_of
 
@@ -125,5 +125,6 @@ class Visits(Megapixels):
 
     def __getitem__(self, index):
         images, classes = super().__getitem__(index)
-        digits = {"places": self.centres(index), "digits": self.classes(index)}
-        return images, {"classes": classes, **digits}
+        places = self.as_locations(self.places(index) + SIDE / 2)
+        digits = self.classes(index)
+        return images, {"places": places, "classes": classes, "digits": digits}
